@@ -1,0 +1,40 @@
+# The two commands: `make demo` runs the main job, `make test` passes the tests. Both set up all they need.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build; set TORCH= to keep a torch that is installed already, or to a CUDA build's version.
+TORCH ?= torch==2.13.0
+
+.PHONY: help demo test check fix bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
+
+$(VENV)/.ready: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	test -z "$(TORCH)" || $(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.ready  ## the main job on real documents: build, swap, roll back
+	$(BIN)/lockstep demo
+
+test: $(VENV)/.ready  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.ready  ## format, and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) lockstep-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Measurements against named rivals. Run one with `python -m benchmarks.NAME --help`."""

@@ -1,0 +1,1 @@
+"""The offline side of Lockstep: ingesting, training, re-indexing, and the command line."""

@@ -1,0 +1,141 @@
+"""How the hits of a search look: two lines of text each, with the words that matched."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from lockstep_indexer.cli.render import note, plural
+
+if TYPE_CHECKING:
+    from lockstep.lexical.bm25 import Bm25Settings
+    from lockstep.search.request import Hit, SearchResponse
+
+MAX_TEXT_WIDTH = 96
+TEXT_LINES = 2
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+class Matcher:
+    """Finds a query's words in a text, in every form that the index takes for the same term."""
+
+    def __init__(self, settings: "Bm25Settings", query: str) -> None:
+        from lockstep.lexical.bm25 import Bm25Encoder
+
+        self._lexical = Bm25Encoder(settings)
+        self._terms = set(self._lexical.encode_query(query).indices.tolist())
+        self._known: dict[str, bool] = {}
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the words that match begin and end."""
+        return [m.span() for m in _WORD.finditer(text) if self._matches(m[0].casefold())]
+
+    def _matches(self, word: str) -> bool:
+        if word not in self._known:
+            terms = self._lexical.encode_query(word).indices.tolist()
+            self._known[word] = not self._terms.isdisjoint(terms)
+        return self._known[word]
+
+
+def excerpt(text: str, matcher: Matcher, length: int) -> Text:
+    """The part of a text, about `length` characters, that holds most of the matched words."""
+    flat = " ".join(text.split())
+    start = _best_start([begin for begin, _ in matcher.spans(flat)], len(flat), length)
+    cut = flat[start : start + length]
+    if start + length < len(flat):
+        cut = f"{cut[: cut.rfind(' ')] if ' ' in cut else cut} …"
+    shown = Text(f"… {cut}" if start else cut)
+    for begin, end in matcher.spans(shown.plain):
+        shown.stylize("match", begin, end)
+    return shown
+
+
+def _best_start(begins: list[int], total: int, length: int) -> int:
+    """Where a window of `length` characters begins that covers most of the matches."""
+    if total <= length or not begins:
+        return 0
+    lead = length // 5  # some words before the first match
+    first = max(begins, key=lambda b: sum(b <= other < b + length - lead for other in begins))
+    start = max(0, first - lead)
+    return start if first > lead else 0
+
+
+class Answers:
+    """The answers to several queries, laid out for the width there is."""
+
+    def __init__(
+        self,
+        queries: Sequence[str],
+        answers: Sequence["SearchResponse"],
+        settings: "Bm25Settings",
+        *,
+        lag: int,
+        first_rank: int,
+    ) -> None:
+        self._queries = queries
+        self._answers = answers
+        self._settings = settings
+        self._lag = lag
+        self._first_rank = first_rank
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(options.max_width, MAX_TEXT_WIDTH)
+        for query, answer in zip(self._queries, self._answers, strict=True):
+            if len(self._queries) > 1:
+                yield Rule(Text(query, "name"), align="left", style="faint")
+            yield from self._hits(query, answer, width)
+            yield _footer(answer)
+        if self._lag:
+            yield note(
+                f"{plural(self._lag, 'change')} of the corpus not applied to this index yet."
+            )
+
+    def _hits(self, query: str, answer: "SearchResponse", width: int) -> RenderResult:
+        matcher = Matcher(self._settings, query)
+        if not answer.hits:
+            yield Text("Nothing found.", "warn")
+        for rank, hit in enumerate(answer.hits, start=self._first_rank):
+            yield _head(rank, hit)
+            text = excerpt(hit.text, matcher, (width - 5) * TEXT_LINES - 4)
+            yield Padding(text, (0, 0, 0, 5), expand=False) if width else text
+            if hit.explain is not None:
+                yield Text(f"     {_explained(hit)}", "faint")
+
+
+def rendered(
+    queries: Sequence[str],
+    answers: Sequence["SearchResponse"],
+    settings: "Bm25Settings",
+    *,
+    lag: int,
+    first_rank: int,
+) -> Answers:
+    return Answers(queries, answers, settings, lag=lag, first_rank=first_rank)
+
+
+def _head(rank: int, hit: "Hit") -> Text:
+    named = hit.title and hit.title != hit.document_id
+    return Text.assemble(
+        (f"{rank:>3}  ", "faint"),
+        (f"{hit.score:.4f}  ", "command"),
+        (hit.title if named else hit.document_id, "name"),
+        (f"  {hit.document_id}" if named else "", "faint"),
+    )
+
+
+def _explained(hit: "Hit") -> str:
+    places = (hit.explain or {}).items()
+    return " · ".join(f"{name}: rank {p['rank']}, score {p['score']:.4f}" for name, p in places)
+
+
+def _footer(answer: "SearchResponse") -> Text:
+    took = answer.took_ms
+    return Text(
+        f"{answer.index_version} · {answer.model_version} · {took.total:.1f} ms "
+        f"(encode {took.encode:.1f}, search {took.search:.1f})",
+        "faint",
+    )

@@ -1,0 +1,151 @@
+"""Progress on stderr: bars in a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from lockstep_indexer.cli.render import duration, megabytes
+
+if TYPE_CHECKING:
+    from lockstep.corpus.ingest import IngestProgress
+    from lockstep.index.applier import Progress as ApplierProgress
+
+PLAIN_EVERY_S = 10.0
+
+
+@dataclass
+class Meter:
+    """How fast a figure grows, from its first reading on."""
+
+    clock: Callable[[], float] = time.monotonic
+    _first: tuple[float, float] | None = None
+    _last: tuple[float, float] = (0.0, 0.0)
+
+    def read(self, value: float) -> None:
+        self._last = (self.clock(), value)
+        self._first = self._first or self._last
+
+    def rate(self) -> float | None:
+        """Per second; None before there is anything to go by."""
+        if self._first is None:
+            return None
+        seconds, grown = (b - a for a, b in zip(self._first, self._last, strict=True))
+        return grown / seconds if seconds > 0 and grown > 0 else None
+
+    def eta_s(self, total: float) -> float | None:
+        """Seconds until the figure reaches `total`, at this rate."""
+        rate = self.rate()
+        return None if rate is None else max(0.0, total - self._last[1]) / rate
+
+
+@dataclass
+class Bars:
+    """A bar for the stage that runs now; finished stages leave a line each."""
+
+    console: Console
+    _progress: Progress | None = None
+    _task: TaskID | None = None
+    _stage: str = ""
+    _meters: dict[str, Meter] = field(default_factory=dict)
+    _printed_at: float = 0.0
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn("dots", finished_text="[good]✓[/]"),
+                TextColumn("{task.description:<18}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[detail]}", style="faint"),
+                console=self.console,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            if error is None:
+                self._finish_stage()
+            self._progress.stop()
+
+    def stage(self, name: str) -> None:
+        """Begin a stage whose length is not known; the one before it is done."""
+        self._finish_stage()
+        self._stage, self._meters, self._printed_at = name, {}, time.monotonic()
+        if self._progress is not None:
+            self._task = self._progress.add_task(name, total=None, detail="")
+        else:
+            self._line(name)
+
+    def ingest(self, progress: "IngestProgress") -> None:
+        """Show how far an ingest has come, by bytes."""
+        read = self._meter("bytes", progress.bytes_read)
+        written = self._meter("documents", progress.documents)
+        self._advance(
+            progress.bytes_read,
+            progress.bytes_total,
+            f"{progress.documents:,} documents",
+            rate(written.rate(), "documents"),
+            f"{megabytes(progress.bytes_read)} of {megabytes(progress.bytes_total)}",
+            f"{progress.rejected:,} rejected" if progress.rejected else "",
+            eta(read.eta_s(progress.bytes_total)),
+        )
+
+    def applied(self, progress: "ApplierProgress") -> None:
+        """Show how far the fold of a change log has come."""
+        changes = self._meter("changes", progress.applied_seq)
+        documents = progress.documents + progress.deleted
+        per_second = documents / progress.total_s if progress.total_s else None
+        self._advance(
+            progress.applied_seq,
+            progress.head_seq,
+            f"{documents:,} documents",
+            f"{progress.passages:,} passages",
+            rate(per_second, "documents"),
+            eta(changes.eta_s(progress.head_seq)),
+        )
+
+    def _meter(self, name: str, value: float) -> Meter:
+        meter = self._meters.setdefault(name, Meter())
+        meter.read(value)
+        return meter
+
+    def _advance(self, done: float, total: float, *details: str) -> None:
+        detail = " · ".join(filter(None, details))
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, detail=detail)
+        elif time.monotonic() - self._printed_at >= PLAIN_EVERY_S:
+            self._printed_at = time.monotonic()
+            self._line(f"{self._stage}: {done / total if total else 1:.0%} · {detail}")
+
+    def _finish_stage(self) -> None:
+        if self._progress is None or self._task is None:
+            return
+        task = self._progress.tasks[self._task]
+        total = task.total or 1
+        detail = f"{task.fields['detail'].partition(' · about')[0]} · {duration(task.elapsed or 0)}"
+        self._progress.update(
+            self._task, completed=total, total=total, detail=detail.removeprefix(" · ")
+        )
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def rate(per_second: float | None, unit: str) -> str:
+    if per_second is None:
+        return ""
+    return f"{per_second:,.0f} {unit}/s" if per_second >= 10 else f"{per_second:.1f} {unit}/s"
+
+
+def eta(seconds: float | None) -> str:
+    return "" if not seconds else f"about {duration(seconds)} left"

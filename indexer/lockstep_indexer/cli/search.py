@@ -1,0 +1,140 @@
+"""`lockstep search`: ask a corpus."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lockstep_indexer.cli.hits import rendered
+from lockstep_indexer.cli.options import SEARCHING, CorpusArgument, command, index_version
+from lockstep_indexer.cli.session import Json, Session
+
+if TYPE_CHECKING:
+    from lockstep.search.request import PrefilterChoice, SearchResponse
+
+
+def filter_json(text: str) -> Json:
+    """Qdrant's filter JSON as it stands on the command line."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(
+            f"It is not JSON: {error.msg} at character {error.pos + 1}. "
+            'Expected something like {"must": [{"key": "lang", "match": {"value": "en"}}]}'
+        ) from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"It is JSON, but no object: {text}")
+    return value
+
+
+def search(
+    session: Session,
+    corpus: CorpusArgument,
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...", help="One query per argument: quote it.", show_default=False
+        ),
+    ],
+    mode: Annotated[
+        Literal["hybrid", "dense", "lexical"],
+        typer.Option(help="Dense and BM25 fused, or one of the two."),
+    ] = "hybrid",
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Hits per query.")
+    ] = 10,
+    offset: Annotated[
+        int, typer.Option(min=0, max=999, metavar="N", help="Hits to pass over first.")
+    ] = 0,
+    condition: Annotated[
+        dict | None,  # type: ignore[type-arg]  # Typer wants a plain class beside a parser
+        typer.Option(
+            "--filter",
+            parser=filter_json,
+            metavar="JSON",
+            help="Qdrant's filter JSON; its keys are metadata fields.",
+            show_default=False,
+        ),
+    ] = None,
+    prefilter: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefilter/--no-prefilter",
+            help="Insist on the short-vector prefilter, or go without it. "
+            "By default it is used where the index has one.",
+            show_default=False,
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, metavar="N", help="How many the prefilter passes on; implies it."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show each hit's rank and score in each ranking.")
+    ] = False,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--index-version",
+            parser=index_version,
+            metavar="N",
+            help="Search this version instead of the live one.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Search a corpus and show the best passages.
+
+    Scores are comparable within one answer only; higher is better. Times are milliseconds.
+    """
+    if candidates is not None and prefilter is False:
+        raise typer.BadParameter("--candidates and --no-prefilter contradict each other.")
+    from lockstep.search.request import Mode, SearchRequest
+
+    requests = [
+        SearchRequest(
+            query,
+            limit=limit,
+            offset=offset,
+            mode=Mode(mode),
+            filter=condition,
+            prefilter=_prefilter(prefilter, candidates),
+            explain=explain,
+        )
+        for query in queries
+    ]
+    with session.workspace() as workspace:
+        answers = [workspace.search(corpus, r, index_version=number) for r in requests]
+        collection = answers[0].index_version
+        version = next(v for v in workspace.catalog.versions(corpus) if v.collection == collection)
+        behind = workspace.applier.lag(corpus, version.number)
+    session.show(
+        {
+            "corpus": corpus,
+            "lag": behind,
+            "answers": [
+                _json(query, answer) for query, answer in zip(queries, answers, strict=True)
+            ],
+        },
+        rendered(queries, answers, version.spec.bm25, lag=behind, first_rank=offset + 1),
+    )
+
+
+def _prefilter(wanted: bool | None, candidates: int | None) -> "PrefilterChoice | bool | None":
+    from lockstep.search.request import PrefilterChoice
+
+    if candidates is not None:
+        return PrefilterChoice(candidates=candidates)
+    return PrefilterChoice() if wanted else wanted
+
+
+def _json(query: str, answer: "SearchResponse") -> Json:
+    return {"query": query, **asdict(answer)}
+
+
+def add_to(app: typer.Typer) -> None:
+    example = 'lockstep search docs "how to read a csv file" --limit 3'
+    command(app, "search", panel=SEARCHING, example=example)(search)

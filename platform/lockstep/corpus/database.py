@@ -1,0 +1,134 @@
+"""The database: connections, transactions, migrations, and its errors in Lockstep's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+
+from lockstep.corpus import migrating
+from lockstep.corpus.database_errors import make_folder, translated
+from lockstep.errors import InvalidSetting
+
+BUSY_TIMEOUT_S = 30
+_WRITES = {"lockstep_writes": True}
+
+# With synchronous=FULL a commit returns after the fsync of the log: an acknowledged write survives
+# a power cut. NORMAL would only survive a crash of the process.
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
+
+
+class Database:
+    """One SQLite file or one PostgreSQL database; safe to use from several threads.
+
+    Nothing is opened before the first transaction. Raises InvalidSetting for any other URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parsed(url)
+        self._engine = _engine(self._url)
+        self.name = self._url.render_as_string(hide_password=True)
+
+    def migrate(self) -> None:
+        """Create or update the tables; any number of processes may do so at once.
+
+        Raises InvalidSetting where a newer Lockstep has already updated them further.
+        """
+        if self.is_sqlite:
+            make_folder(Path(str(self._url.database)).parent, for_database=self.name)
+        with self.reading() as connection:
+            if migrating.is_current(connection):
+                return
+        with self.writing() as connection:
+            migrating.upgrade(connection)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database from its first read on."""
+        with translated(self.name), self._engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block, or not at all.
+
+        SQLite has one writer at a time: the block starts once it is this one's turn.
+        """
+        with translated(self.name), self._engine.connect() as connection:
+            connection = connection.execution_options(**_WRITES)
+            with connection.begin():
+                yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT of this database's dialect, which offers `on_conflict_do_update`."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Close every connection that no transaction holds."""
+        self._engine.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _unusable("The text given") from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    in_memory = parsed.database in (None, "", ":memory:") or "mode" in parsed.query
+    if parsed.drivername == "postgresql+psycopg" or (
+        parsed.drivername == "sqlite" and not in_memory
+    ):
+        return parsed
+    raise _unusable(f"'{parsed.render_as_string(hide_password=True)}'")
+
+
+def _unusable(what: str) -> InvalidSetting:
+    return InvalidSetting(
+        f"{what} is not a database URL that Lockstep can use; "
+        "expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+    )
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        if url.drivername == "sqlite":
+            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **_POOL)
+            event.listen(engine, "connect", _configure_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        return create_engine(url, pool_pre_ping=True, **_POOL)
+    except ModuleNotFoundError as error:
+        raise InvalidSetting(
+            "PostgreSQL needs the driver 'psycopg', which is not installed.",
+            next_step="Run `pip install 'lockstep[postgres]'`.",
+        ) from error
+
+
+# More than the worker threads of a server, so that none waits for a connection.
+_POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 56}
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 opens no transactions; _begin_sqlite does
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for another writer: SQLite
+    # refuses it at once. So writers queue at BEGIN.
+    writes = connection.get_execution_options().get("lockstep_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

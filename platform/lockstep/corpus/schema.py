@@ -1,0 +1,111 @@
+"""The tables of the database: corpora and their change logs, and the catalog.
+
+`lockstep.corpus.migrations` holds the same tables as Alembic steps; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# head_seq grows by UPDATE ... RETURNING inside the writing transaction, so the row lock orders
+# the numbers as the commits are ordered: a reader that has seen n will never miss one below n.
+corpora = Table(
+    "corpora",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("head_seq", BigInteger, nullable=False, default=0),
+    Column("live_documents", BigInteger, nullable=False, default=0),  # tombstones not counted
+    Column("created_at", Float, nullable=False),  # seconds since 1970
+)
+
+# Ids compare as bytes on both databases, so that both walk a corpus in the order Python sorts in.
+_Id = Text().with_variant(Text(collation="C"), "postgresql")
+
+# The compacted change log: each document once, at the seq of its last change.
+documents = Table(
+    "documents",
+    metadata,
+    Column("corpus_id", ForeignKey("corpora.id"), primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("content_hash", String(64)),  # NULL: a tombstone
+    Column("title", Text),
+    Column("text", Text),
+    Column("metadata", Text),  # JSON
+)
+Index("ix_documents_corpus_id_seq", documents.c.corpus_id, documents.c.seq, unique=True)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("manifest", Text, nullable=False),  # JSON
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("name", "version"),
+)
+
+index_versions = Table(
+    "index_versions",
+    metadata,
+    Column("corpus_id", ForeignKey("corpora.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("collection", String(128), nullable=False, unique=True),
+    Column("model_name", String(64), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("spec", Text, nullable=False),  # JSON
+    Column("state", String(16), nullable=False),
+    Column("applied_seq", BigInteger, nullable=False, default=0),
+    Column("predecessor", Integer),  # the version that was live when this one was promoted
+    Column("reason", Text),  # why it failed
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("corpus_id", ForeignKey("corpora.id"), nullable=False, index=True),
+    Column("step", String(16), nullable=False),  # build, promote, rollback, gc
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("actor", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),  # started, done, failed
+    Column("detail", Text),
+    Column("at", Float, nullable=False),
+)
+
+# Who may apply changes to an index version now. The token grows with each change of holder and
+# guards every checkpoint, so a holder that lost its lease cannot move the version's applied_seq.
+leases = Table(
+    "leases",
+    metadata,
+    Column("resource", String(160), primary_key=True),
+    Column("holder", Text, nullable=False),  # JSON: host, pid, started
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)

@@ -1,0 +1,192 @@
+"""Every error that Lockstep raises on purpose.
+
+LockstepError
+├── InvalidInput              what was given cannot be used as it is
+│   ├── InvalidDocument
+│   ├── InvalidFilter
+│   ├── InvalidSetting
+│   ├── ModelRejected         a model folder that is unsafe or incomplete
+│   └── SearchUnsupported     the index version was not built for this kind of search
+├── NotFound                  a name that names nothing
+│   ├── CorpusNotFound
+│   ├── DocumentNotFound
+│   ├── ModelNotFound
+│   ├── IndexVersionNotFound
+│   ├── CollectionNotFound
+│   └── NoLiveIndex           the corpus exists; nothing has been promoted yet
+├── Conflict                  it would be fine at another time or in another state
+│   ├── CollectionExists
+│   ├── CollectionInUse       an embedded collection is open in another process
+│   ├── LeaseHeld             another process is building this index version
+│   ├── LeaseLost             another process took the work over
+│   ├── PromotionRefused
+│   └── NothingToRollBack
+├── IntegrityError            something stored is not what it was
+│   ├── ArtefactDamaged       a file of a model version changed
+│   ├── CollectionDamaged     an index lost or changed points
+│   ├── ManifestDamaged       the embedded engine's list of collections and aliases
+│   ├── DimensionMismatch
+│   ├── EncodingFailed        the model gave NaN or infinite values
+│   └── ProbeFailed           an index version does not agree with its corpus
+└── Unavailable               a part does not answer now; the same call may succeed later
+    ├── StoreUnavailable
+    ├── DatabaseUnavailable
+    ├── ArtefactsUnavailable  the storage of the model versions
+    ├── HubUnavailable        the hub that a model should come from
+    └── StorageFull
+"""
+
+
+class LockstepError(Exception):
+    """A failure with a message for people: what, actual, expected.
+
+    `next_step` says what to do about it, as one sentence or one command.
+    """
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions rebuild from `args` alone; keep the keyword across a process boundary.
+        return (_rebuild, (type(self), self.message, self.next_step))
+
+
+def _rebuild(kind: type[LockstepError], message: str, next_step: str) -> LockstepError:
+    return kind(message, next_step=next_step)
+
+
+class InvalidInput(LockstepError):
+    """What was given cannot be used as it is."""
+
+
+class InvalidDocument(InvalidInput):
+    """A document breaks a rule: its id, text, title or metadata."""
+
+
+class InvalidFilter(InvalidInput):
+    """A filter is not Qdrant's filter JSON."""
+
+
+class InvalidSetting(InvalidInput):
+    """A setting has a value that cannot work."""
+
+
+class ModelRejected(InvalidInput):
+    """A model folder is unsafe (pickle, remote code) or incomplete."""
+
+
+class SearchUnsupported(InvalidInput):
+    """The index version was not built for this kind of search."""
+
+
+class NotFound(LockstepError):
+    """A name that names nothing."""
+
+
+class CorpusNotFound(NotFound):
+    """No corpus has this name."""
+
+
+class DocumentNotFound(NotFound):
+    """The corpus has no document with this id."""
+
+
+class ModelNotFound(NotFound):
+    """No registered model version matches the reference."""
+
+
+class IndexVersionNotFound(NotFound):
+    """The corpus has no such index version."""
+
+
+class CollectionNotFound(NotFound):
+    """The vector store has no such collection."""
+
+
+class NoLiveIndex(NotFound):
+    """The corpus exists, but nothing has been promoted yet."""
+
+
+class Conflict(LockstepError):
+    """It would be fine at another time, or in another state."""
+
+
+class CollectionExists(Conflict):
+    """The vector store already has a collection of this name."""
+
+
+class CollectionInUse(Conflict):
+    """An embedded collection is open in another process."""
+
+
+class LeaseHeld(Conflict):
+    """Another process is at work on this index version."""
+
+
+class LeaseLost(Conflict):
+    """Another process took over the work of this one."""
+
+
+class PromotionRefused(Conflict):
+    """An index version in this state cannot go live."""
+
+
+class NothingToRollBack(Conflict):
+    """The live index version has no predecessor that is still there."""
+
+
+class IntegrityError(LockstepError):
+    """Something stored is not what it was."""
+
+
+class ArtefactDamaged(IntegrityError):
+    """A file of a model version is missing or has changed."""
+
+
+class CollectionDamaged(IntegrityError):
+    """An index lost or changed points."""
+
+
+class ManifestDamaged(IntegrityError):
+    """The embedded engine's list of collections and aliases cannot be read."""
+
+
+class DimensionMismatch(IntegrityError):
+    """Vectors of one length meet an index of another."""
+
+
+class EncodingFailed(IntegrityError):
+    """The model gave NaN or infinite values, or a vector of zeros."""
+
+
+class ProbeFailed(IntegrityError):
+    """An index version does not agree with its corpus or its model."""
+
+
+class Unavailable(LockstepError):
+    """A part does not answer now; the same call may succeed later."""
+
+
+class StoreUnavailable(Unavailable):
+    """The vector store does not answer."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database of the corpus does not answer."""
+
+
+class ArtefactsUnavailable(Unavailable):
+    """The storage of the model versions does not answer."""
+
+
+class HubUnavailable(Unavailable):
+    """The model hub does not answer."""
+
+
+class StorageFull(Unavailable):
+    """No space is left on the device."""

@@ -1,0 +1,118 @@
+"""The follower: a server's thread that follows aliases and change logs."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from lockstep.errors import CollectionInUse, LeaseHeld, LockstepError
+from lockstep.index.applier import Applier
+from lockstep.index.generation import Generation
+from lockstep.index.leases import Leases
+from lockstep.index.serving import Serving
+from lockstep.index.versions import FOLLOWING, IndexVersion, State
+
+logger = logging.getLogger(__name__)
+
+
+class Follower:
+    """A thread that follows aliases and change logs, for as long as a server runs.
+
+    It applies new changes to the live version first, then to the retired ones, so that a rollback
+    loses nothing; and it lets go of collections that were dropped.
+    """
+
+    def __init__(
+        self, serving: Serving, applier: Applier, leases: Leases, *, poll_s: float = 0.25
+    ) -> None:
+        self._serving = serving
+        self._applier = applier
+        self._leases = leases
+        self._poll_s = poll_s
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._applied = threading.Condition()
+        self._held: dict[str, IndexVersion] = {}
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch at hand, then end."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Look now: something was written or promoted."""
+        self._wake.set()
+
+    def wait_applied(self, corpus: str, seq: int, timeout_s: float) -> bool:
+        """Wait until the generation that answers searches has applied `seq`."""
+
+        def is_applied() -> bool:
+            generation = self._serving.current(corpus)
+            version = self._applier.catalog.get(corpus, generation.version.number)
+            return version.applied_seq >= seq
+
+        self.wake()
+        with self._applied:
+            deadline = time.monotonic() + timeout_s
+            while not is_applied():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                # Another process may be the one that applies: look again now and then.
+                self._applied.wait(min(left, self._poll_s))
+        return True
+
+    def apply(self, version: IndexVersion) -> None:
+        """Bring one version to the head of the log, unless another process is doing so."""
+        if not self._applier.lag(version.corpus, version.number):
+            return
+        try:
+            with self._leases.hold(version.collection) as lease:
+                generation = Generation.load(version, self._serving.encoders)
+                self._applier.apply(generation, lease)
+        except (LeaseHeld, CollectionInUse) as error:
+            logger.debug("not applying to %s: %s", version.collection, error)
+        with self._applied:
+            self._applied.notify_all()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(self._poll_s)
+            self._wake.clear()
+            for corpus in self._corpora():
+                self._guarded(self._follow, corpus)
+
+    def _corpora(self) -> list[str]:
+        names: list[str] = []
+        self._guarded(lambda _: names.extend(self._serving.store.aliases()), "")
+        return names
+
+    def _guarded(self, step: Callable[[str], None], corpus: str) -> None:
+        """One corpus in trouble must not keep the others from being followed."""
+        try:
+            step(corpus)
+        except LockstepError as error:
+            logger.error("following '%s': %s", corpus, error)
+            self._stop.wait(1.0)
+
+    def _follow(self, corpus: str) -> None:
+        current = self._serving.refresh(corpus, prepare=self.apply)
+        versions = self._applier.catalog.in_state(corpus, *FOLLOWING)
+        for version in sorted(versions, key=lambda v: v.number != current.version.number):
+            if self._stop.is_set():
+                return
+            self.apply(version)
+            self._held[version.collection] = version
+        self._let_go(corpus)
+
+    def _let_go(self, corpus: str) -> None:
+        for version in [held for held in self._held.values() if held.corpus == corpus]:
+            state = self._applier.catalog.get(corpus, version.number).state
+            if state is State.DROPPED:
+                self._serving.store.release(version.collection)
+                del self._held[version.collection]

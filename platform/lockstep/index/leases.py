@@ -1,0 +1,149 @@
+"""Leases: at most one process at a time applies changes to an index version.
+
+A lease ends when its holder lets go, when its time runs out unrenewed, or at once when the holder
+was a process of this machine that no longer runs. Each change of holder raises the token, and a
+checkpoint succeeds only under the current token, so a holder that was frozen past its lease cannot
+move the version's `applied_seq` afterwards.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import psutil
+from sqlalchemy import Connection, delete, insert, select, update
+
+from lockstep.corpus.database import Database
+from lockstep.corpus.schema import leases
+from lockstep.errors import LeaseHeld, LeaseLost, Unavailable
+
+TTL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process, told apart from a later one with the same number by when it started."""
+
+    host: str
+    pid: int
+    started: float
+
+    def is_dead(self) -> bool:
+        """True only where this can be known: the process ran on this machine and is gone."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) > 1.0
+        except psutil.NoSuchProcess:
+            return True
+
+
+@dataclass(frozen=True)
+class Lease:
+    resource: str
+    token: int
+
+
+class Leases:
+    """The leases of one database."""
+
+    def __init__(self, database: Database, *, ttl_s: float = TTL_S) -> None:
+        self._database = database
+        self._ttl_s = ttl_s
+
+    @contextmanager
+    def hold(self, resource: str) -> Iterator[Lease]:
+        """Take a lease and renew it in the background until the block ends.
+
+        Raises LeaseHeld, naming the process that has it.
+        """
+        lease = self._take(resource)
+        stop = threading.Event()
+        renewer = threading.Thread(
+            target=self._renew_until, args=(lease, stop), name=f"lease {resource}", daemon=True
+        )
+        renewer.start()
+        try:
+            yield lease
+        finally:
+            stop.set()
+            renewer.join()
+            self._release(lease)
+
+    def _take(self, resource: str) -> Lease:
+        me = json.dumps(asdict(_this_process()))
+        now = time.time()
+        with self._database.writing() as connection:
+            row = connection.execute(
+                select(leases).where(leases.c.resource == resource).with_for_update()
+            ).one_or_none()
+            if row is None:
+                token = 1
+                connection.execute(
+                    insert(leases).values(
+                        resource=resource, holder=me, token=token, expires_at=now + self._ttl_s
+                    )
+                )
+                return Lease(resource, token)
+            holder = Holder(**json.loads(row.holder)) if row.holder else None
+            if holder is not None and row.expires_at > now and not holder.is_dead():
+                raise LeaseHeld(
+                    f"'{resource}' is being worked on by process {holder.pid} on {holder.host}.",
+                    next_step="Wait for it to finish, or stop that process and run this again.",
+                )
+            connection.execute(
+                update(leases)
+                .where(leases.c.resource == resource)
+                .values(holder=me, token=row.token + 1, expires_at=now + self._ttl_s)
+            )
+            return Lease(resource, row.token + 1)
+
+    def _renew_until(self, lease: Lease, stop: threading.Event) -> None:
+        while not stop.wait(self._ttl_s / 3):
+            try:
+                with self._database.writing() as connection:
+                    connection.execute(
+                        update(leases)
+                        .where(leases.c.resource == lease.resource, leases.c.token == lease.token)
+                        .values(expires_at=time.time() + self._ttl_s)
+                    )
+            except Unavailable:
+                continue  # the next turn may reach it; the checkpoint's token check guards us
+
+    def _release(self, lease: Lease) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                update(leases)
+                .where(leases.c.resource == lease.resource, leases.c.token == lease.token)
+                .values(holder="", expires_at=0.0)
+            )
+
+    def forget(self, resource: str) -> None:
+        """Remove what is left of the leases on something that no longer exists."""
+        with self._database.writing() as connection:
+            connection.execute(delete(leases).where(leases.c.resource == resource))
+
+
+def require(connection: Connection, lease: Lease) -> None:
+    """Check, inside a transaction, that the lease is still ours; raises LeaseLost."""
+    token = connection.execute(
+        select(leases.c.token).where(leases.c.resource == lease.resource).with_for_update()
+    ).scalar_one_or_none()
+    if token != lease.token:
+        raise LeaseLost(
+            f"The lease on '{lease.resource}' went to another process (token {token}, "
+            f"ours is {lease.token}).",
+            next_step="Nothing is lost: the other process goes on from the last checkpoint.",
+        )
+
+
+@cache
+def _this_process() -> Holder:
+    pid = os.getpid()
+    return Holder(socket.gethostname(), pid, psutil.Process(pid).create_time())

@@ -1,0 +1,116 @@
+"""Passages: a long document becomes windows that fit the model, cut at sentence ends."""
+
+import re
+import uuid
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tokenizers import Encoding, Tokenizer
+
+from lockstep.corpus.documents import Document
+
+# Point ids must be the same for the same passage on every machine and for ever.
+_NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
+
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
+
+# A title may take this share of a window; what is longer is cut, so that text always fits too.
+_TITLE_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A window of a document: the unit that is encoded and found."""
+
+    document: Document
+    number: int  # from 0
+    count: int  # passages of the document
+    text: str  # of this window, without the title
+    encoded_text: str  # what the encoders see: the title, then the text
+
+    @property
+    def point_id(self) -> str:
+        return point_id(self.document.id, self.number)
+
+
+def point_id(document_id: str, number: int) -> str:
+    """The id of a passage's point: a UUID made of the document's id and the passage's number."""
+    return str(uuid.uuid5(_NAMESPACE, f"{number}:{document_id}"))
+
+
+class PassageSplitter:
+    """Splits documents into windows of at most `window_tokens`, title and special tokens included.
+
+    A window ends at the last sentence end that fits; in a sentence longer than a window, between
+    two tokens. Windows do not overlap.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, window_tokens: int) -> None:
+        """`tokenizer` must neither truncate nor pad."""
+        self._tokenizer = tokenizer
+        # One more for the tokens that may appear where title and text are joined.
+        self._capacity = window_tokens - tokenizer.num_special_tokens_to_add(is_pair=False) - 1
+
+    def split(self, documents: Sequence[Document]) -> list[list[Passage]]:
+        """The passages of each document, in order; every document has at least one."""
+        long = [document for document in documents if not self._surely_fits(document)]
+        texts = [text for document in long for text in (document.title, document.text)]
+        encodings = iter(self._tokenizer.encode_batch(texts, add_special_tokens=False))
+        windows = {
+            document.id: self._windows(document, next(encodings), next(encodings))
+            for document in long
+        }
+        return [
+            _passages(document, *windows.get(document.id, (document.title, [document.text])))
+            for document in documents
+        ]
+
+    def _surely_fits(self, document: Document) -> bool:
+        # No tokenizer in use makes more tokens than there are bytes.
+        return len(document.title.encode()) + len(document.text.encode()) < self._capacity
+
+    def _windows(
+        self, document: Document, title: Encoding, text: Encoding
+    ) -> tuple[str, list[str]]:
+        title_tokens = min(len(title.ids), int(self._capacity * _TITLE_SHARE))
+        short_title = document.title
+        if title_tokens < len(title.ids):
+            short_title = document.title[: title.offsets[title_tokens][0]].rstrip()
+        capacity = max(1, self._capacity - title_tokens)
+        starts = [start for start, _ in text.offsets]
+        cuts = list(_cuts(starts, _sentence_starts(document.text, starts), capacity))
+        positions = [0, *(starts[cut] for cut in cuts), len(document.text)]
+        pieces = (document.text[a:b].strip() for a, b in pairwise(positions))
+        return short_title, [piece for piece in pieces if piece] or [document.text]
+
+
+def _sentence_starts(text: str, starts: Sequence[int]) -> list[int]:
+    """The index of each token that begins a sentence, ascending."""
+    return sorted({bisect_left(starts, match.end()) for match in _SENTENCE_END.finditer(text)})
+
+
+def _cuts(starts: Sequence[int], sentence_starts: Sequence[int], capacity: int) -> Iterator[int]:
+    """Token indices at which a new window begins."""
+    begin = 0
+    while len(starts) - begin > capacity:
+        limit = begin + capacity
+        at = bisect_left(sentence_starts, limit + 1) - 1
+        # A sentence end in the first quarter would leave a scrap of a window behind.
+        fits = at >= 0 and sentence_starts[at] > begin + capacity // 4
+        begin = sentence_starts[at] if fits else limit
+        yield begin
+
+
+def _passages(document: Document, title: str, texts: Sequence[str]) -> list[Passage]:
+    return [
+        Passage(
+            document=document,
+            number=number,
+            count=len(texts),
+            text=text,
+            encoded_text=f"{title}\n{text}" if title else text,
+        )
+        for number, text in enumerate(texts)
+    ]

@@ -1,0 +1,139 @@
+"""Sampled passages: do they encode to what is stored, and are they found by their own vectors?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lockstep.index.generation import Generation
+from lockstep.index.passages import Passage
+from lockstep.store.port import (
+    BM25,
+    DENSE,
+    PREFILTER,
+    Branch,
+    Candidate,
+    DenseBranch,
+    Json,
+    Points,
+    Record,
+    SparseBranch,
+    Vector,
+    VectorStore,
+)
+
+MIN_COSINE = 0.999
+# HNSW is approximate: now and then a point is not found by its own vector.
+MIN_SELF_FOUND = 0.95
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """What the samples showed; no problems means that model and index belong together."""
+
+    samples: int
+    min_cosine: float  # of a passage encoded now to its stored vector
+    self_found: dict[str, float]  # vector name -> share of passages found by their own vector
+    problems: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        return {
+            "samples": self.samples,
+            "min_cosine": round(self.min_cosine, 6),
+            "self_found": {name: round(share, 4) for name, share in self.self_found.items()},
+        }
+
+
+def check_samples(
+    generation: Generation, store: VectorStore, passages: Sequence[Passage]
+) -> SampleReport:
+    """Encode passages anew and compare them with the index.
+
+    A passage whose document has changed since it was applied is left out: its point is as old as
+    the index, not wrong.
+    """
+    stored = {
+        record.id: record
+        for record in store.retrieve(
+            generation.collection, [passage.point_id for passage in passages], with_vectors=True
+        )
+    }
+    current = [passage for passage in passages if _is_current(passage, stored)]
+    if passages and not current:
+        problem = f"None of {len(passages)} sampled passages is in the index."
+        return SampleReport(0, -1.0, {}, (problem,))
+    if not current:
+        return SampleReport(0, 1.0, {}, ())
+    fresh = generation.points(current, batch_size=len(current))
+    cosines = _cosines(fresh, [stored[point_id] for point_id in fresh.ids])
+    shares = _self_found(generation, store, current, fresh)
+    return SampleReport(
+        samples=len(current),
+        min_cosine=min(cosines.values()),
+        self_found=shares,
+        problems=(*_cosine_problems(cosines), *_share_problems(shares, len(current))),
+    )
+
+
+def _is_current(passage: Passage, stored: dict[str, Record]) -> bool:
+    record = stored.get(passage.point_id)
+    return record is not None and record.payload["content_hash"] == passage.document.content_hash
+
+
+def _cosines(fresh: Points, stored: Sequence[Record]) -> dict[str, float]:
+    """The worst agreement for each dense vector name."""
+    worst = {DENSE: min(map(_cosine, fresh.dense, [record.dense for record in stored]))}
+    if fresh.prefilter is not None:
+        worst[PREFILTER] = min(
+            map(_cosine, fresh.prefilter, [record.prefilter for record in stored])
+        )
+    return worst
+
+
+def _cosine(ours: Vector, theirs: Vector | None) -> float:
+    if theirs is None or not np.isfinite(theirs).all():
+        return -1.0
+    norm = float(np.linalg.norm(theirs)) * float(np.linalg.norm(ours))
+    return float(ours @ theirs) / norm if norm else -1.0
+
+
+def _self_found(
+    generation: Generation, store: VectorStore, passages: Sequence[Passage], fresh: Points
+) -> dict[str, float]:
+    found: dict[str, list[bool]] = {}
+    for row, passage in enumerate(passages):
+        branches: dict[str, Branch] = {DENSE: DenseBranch(fresh.dense[row], limit=20)}
+        if fresh.prefilter is not None:
+            branches[PREFILTER] = DenseBranch(fresh.prefilter[row], limit=20, using=PREFILTER)
+        query = generation.lexical.encode_query(passage.encoded_text)
+        if len(query.indices):
+            branches[BM25] = SparseBranch(query, limit=50)
+        rankings = store.search(generation.collection, list(branches.values()))
+        for name, ranking in zip(branches, rankings, strict=True):
+            found.setdefault(name, []).append(_is_found(passage.point_id, ranking))
+    return {name: sum(hits) / len(hits) for name, hits in found.items()}
+
+
+def _is_found(point_id: str, ranking: Sequence[Candidate]) -> bool:
+    """Found, or pushed out of a full ranking by others that score the same (repeated texts)."""
+    if any(candidate.id == point_id for candidate in ranking):
+        return True
+    return len(ranking) > 1 and ranking[0].score - ranking[-1].score <= 1e-4 * ranking[0].score
+
+
+def _cosine_problems(cosines: dict[str, float]) -> list[str]:
+    return [
+        f"A sampled passage, encoded again, has cosine {cosine:.4f} to its stored '{name}' "
+        f"vector; at least {MIN_COSINE} expected."
+        for name, cosine in cosines.items()
+        if not cosine >= MIN_COSINE
+    ]
+
+
+def _share_problems(shares: dict[str, float], samples: int) -> list[str]:
+    return [
+        f"Only {share:.0%} of {samples} sampled passages are found by their own '{name}' vector; "
+        f"at least {MIN_SELF_FOUND:.0%} expected."
+        for name, share in shares.items()
+        if share < MIN_SELF_FOUND
+    ]

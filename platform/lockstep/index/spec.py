@@ -1,0 +1,89 @@
+"""Index specs: everything besides the model version that shapes the vectors of an index."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from lockstep.errors import SearchUnsupported
+from lockstep.lexical.bm25 import Bm25Settings
+from lockstep.models.manifest import ModelManifest
+from lockstep.store.port import CollectionSchema
+
+DEFAULT_PREFILTER_DIM = 64
+
+Datatype = Literal["float32", "float16"]
+Quantization = Literal["none", "int8"]
+
+
+@dataclass(frozen=True)
+class SpecOptions:
+    """What a user may choose; the rest follows from the model version and the corpus.
+
+    `prefilter_dim` None takes 64 where the model version was trained so that its first 64
+    dimensions stand alone (Matryoshka); 0 builds no prefilter; another number forces that one.
+    """
+
+    window_tokens: int | None = None
+    prefilter_dim: int | None = None
+    language: str = "english"
+    datatype: Datatype = "float32"
+    quantization: Quantization = "none"
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """How documents become points. Stored with the index version and never changed after."""
+
+    window_tokens: int  # of one passage: its title, its text and the special tokens
+    prefilter_dim: int | None
+    bm25: Bm25Settings
+    datatype: Datatype = "float32"
+    quantization: Quantization = "none"
+    hnsw_m: int = 16
+    hnsw_ef_construct: int = 100
+
+    def schema(self, dim: int) -> CollectionSchema:
+        """The collection that holds vectors of `dim` dimensions under this spec."""
+        return CollectionSchema(
+            dense_dim=dim,
+            prefilter_dim=self.prefilter_dim,
+            hnsw_m=self.hnsw_m,
+            hnsw_ef_construct=self.hnsw_ef_construct,
+            datatype=self.datatype,
+            quantization=self.quantization,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "IndexSpec":
+        return cls(**{**fields, "bm25": Bm25Settings(**fields["bm25"])})
+
+    def matches(self, options: SpecOptions, manifest: ModelManifest) -> bool:
+        """Whether the same options on the same model would give this spec again."""
+        return self == replace(resolve(options, manifest, self.bm25.avg_length))
+
+
+def resolve(options: SpecOptions, manifest: ModelManifest, avg_length: float) -> IndexSpec:
+    """Fill in what the options leave to the model version and the corpus.
+
+    Raises SearchUnsupported where a forced prefilter is not shorter than the vectors.
+    """
+    return IndexSpec(
+        window_tokens=min(options.window_tokens or manifest.max_tokens, manifest.max_tokens),
+        prefilter_dim=_prefilter_dim(options.prefilter_dim, manifest),
+        bm25=Bm25Settings(language=options.language, avg_length=avg_length),
+        datatype=options.datatype,
+        quantization=options.quantization,
+    )
+
+
+def _prefilter_dim(asked: int | None, manifest: ModelManifest) -> int | None:
+    if asked is None:
+        return DEFAULT_PREFILTER_DIM if DEFAULT_PREFILTER_DIM in manifest.matryoshka_dims else None
+    if asked >= manifest.dim or asked < 0:
+        raise SearchUnsupported(
+            f"A prefilter of {asked} dimensions was asked for; the model gives {manifest.dim}.",
+            next_step=f"Choose fewer than {manifest.dim}, or 0 for none.",
+        )
+    return asked or None

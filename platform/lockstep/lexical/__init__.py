@@ -1,0 +1,1 @@
+"""Lexical search: texts as BM25 sparse vectors."""

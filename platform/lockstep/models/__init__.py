@@ -1,0 +1,1 @@
+"""Model versions: immutable, content-addressed encoders, verified before every use."""

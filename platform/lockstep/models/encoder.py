@@ -1,0 +1,123 @@
+"""Encoders: model versions in memory, verified, that turn texts into vectors."""
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from lockstep.errors import DimensionMismatch, EncodingFailed, InvalidInput, ModelRejected
+from lockstep.models.artefacts import ArtefactStore
+from lockstep.models.loading import fast_tokenizer, load_model, plain_copy
+from lockstep.models.registry import ModelVersion
+from lockstep.models.single_text import single_text
+from lockstep.models.vectors import Vector, normalised, truncated, unusable_rows
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_BATCH = 32
+
+
+class Encoder:
+    """Turns queries and passages into vectors of length 1. Safe to use from several threads.
+
+    A text encoded alone gives the same bits each time; in a batch with others, the last bits of a
+    vector depend on how much padding the text gets.
+    """
+
+    def __init__(self, version: ModelVersion, model: "SentenceTransformer") -> None:
+        tokenizer = fast_tokenizer(model)
+        if tokenizer is None:
+            raise ModelRejected(f"{version.ref} has no fast tokenizer.")
+        model.max_seq_length = version.manifest.max_tokens
+        self.version = version
+        self._model = model
+        self._tokenizer = plain_copy(tokenizer)
+        # The library changes the settings of its tokenizer while it encodes.
+        self._lock = threading.Lock()
+        self._single = single_text(model, version.manifest.query_prompt)
+
+    @classmethod
+    def load(
+        cls, version: ModelVersion, artefacts: ArtefactStore, *, device: str | None = None
+    ) -> "Encoder":
+        """Verify a model version's files and load them; on the best device if none is named.
+
+        Raises ArtefactDamaged, ModelNotFound, ModelRejected or InvalidSetting.
+        """
+        return cls(version, load_model(artefacts.fetch(version.digest), device=device))
+
+    @property
+    def dim(self) -> int:
+        return self.version.manifest.dim
+
+    @property
+    def max_tokens(self) -> int:
+        """What is left of a text after truncation, with its prompt and special tokens."""
+        return self.version.manifest.max_tokens
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer without truncation and padding; not the one that encoding uses."""
+        return self._tokenizer
+
+    @property
+    def device(self) -> str:
+        return str(self._model.device)
+
+    def encode_queries(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
+        """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
+        _check_unicode(texts)
+        if len(texts) == 1 and self._single is not None:
+            return self._checked(texts, self._single.encode(texts[0])[None])
+        prompt = self.version.manifest.query_prompt
+        with self._lock:
+            vectors = self._model.encode_query(
+                list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
+            )
+        return self._checked(texts, vectors)
+
+    def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
+        """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
+        _check_unicode(texts)
+        prompt = self.version.manifest.document_prompt
+        with self._lock:
+            vectors = self._model.encode_document(
+                list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
+            )
+        return self._checked(texts, vectors)
+
+    @staticmethod
+    def truncate(vectors: Vector, dims: int) -> Vector:
+        """The first `dims` numbers of each vector, normalised again: (n, dims)."""
+        return truncated(vectors, dims)
+
+    def _checked(self, texts: Sequence[str], vectors: Vector) -> Vector:
+        if not len(texts):
+            return np.zeros((0, self.dim), dtype=np.float32)
+        if vectors.shape[1] != self.dim:
+            raise DimensionMismatch(
+                f"{self.version.ref} gave {vectors.shape[1]} dimensions; "
+                f"its manifest says {self.dim}.",
+                next_step="Add the model again as a new version.",
+            )
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if len(failed := unusable_rows(vectors)):
+            raise EncodingFailed(
+                f"{self.version.ref} gave NaN, infinity or only zeros for {len(failed)} of "
+                f"{len(texts)} texts; the first begins {texts[failed[0]][:80]!r}.",
+                next_step="Where it runs on a GPU, try device cpu: half precision may overflow.",
+            )
+        return normalised(vectors)
+
+
+def _check_unicode(texts: Sequence[str]) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"A text holds a lone surrogate: {text[:80]!r}; expected Unicode text."
+            ) from error

@@ -1,0 +1,42 @@
+"""The encoders that a process has loaded, one per model version."""
+
+import threading
+from collections import OrderedDict
+
+from lockstep.models.artefacts import ArtefactStore
+from lockstep.models.encoder import Encoder
+from lockstep.models.registry import ModelRegistry
+
+
+class Encoders:
+    """Loads each model version once and keeps the few used last.
+
+    Live, candidate and retired versions are in use at the same time, hence three.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        artefacts: ArtefactStore,
+        *,
+        device: str | None = None,
+        keep: int = 3,
+    ) -> None:
+        self._registry = registry
+        self._artefacts = artefacts
+        self._device = device
+        self._keep = keep
+        self._loaded: OrderedDict[str, Encoder] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, ref: str) -> Encoder:
+        """The encoder of a model version, verified when it is loaded."""
+        version = self._registry.resolve(ref)
+        with self._lock:
+            encoder = self._loaded.pop(version.digest, None)
+            if encoder is None:
+                encoder = Encoder.load(version, self._artefacts, device=self._device)
+            self._loaded[version.digest] = encoder
+            while len(self._loaded) > self._keep:
+                self._loaded.popitem(last=False)
+        return encoder

@@ -1,0 +1,38 @@
+"""Vectors of length 1, and prefixes of them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.errors import DimensionMismatch, EncodingFailed
+
+Vector = NDArray[np.float32]
+
+
+def normalised(vectors: Vector) -> Vector:
+    """Each row divided by its L2 norm. Raises EncodingFailed where a row has none."""
+    failed = unusable_rows(vectors)
+    if len(failed):
+        raise EncodingFailed(
+            f"{len(failed)} of {len(vectors)} vectors hold NaN or infinity, or only zeros."
+        )
+    # In float64: the squares of large float32 numbers would overflow, those of small ones vanish.
+    wide = vectors.astype(np.float64)
+    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+
+
+def unusable_rows(vectors: Vector) -> NDArray[np.intp]:
+    """The numbers of the rows that no length can be given to."""
+    usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    return np.flatnonzero(~usable)
+
+
+def truncated(vectors: Vector, dims: int) -> Vector:
+    """The first `dims` numbers of each row, normalised again.
+
+    Raises DimensionMismatch for more dimensions than there are.
+    """
+    if not 1 <= dims <= vectors.shape[1]:
+        raise DimensionMismatch(
+            f"A prefix of {dims} dimensions was asked for; the vectors have {vectors.shape[1]}."
+        )
+    return normalised(vectors[:, :dims])

@@ -1,0 +1,1 @@
+"""Search: from a request, through a query plan, to hits."""

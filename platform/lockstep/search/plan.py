@@ -1,0 +1,84 @@
+"""The query plan: which rankings to ask the engine for, and how deep."""
+
+from lockstep.errors import SearchUnsupported
+from lockstep.index.generation import Generation
+from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
+from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Vector
+
+DENSE = "dense"
+LEXICAL = "lexical"
+
+# A hybrid search fuses at least this many of each ranking: the published habit for RRF.
+MIN_DEPTH = 100
+# Several passages of one document take up places in a ranking; look deeper when grouping.
+PASSAGES_PER_DOCUMENT = 4
+MAX_DEPTH = 10_000
+
+
+def encodes_query(request: SearchRequest) -> bool:
+    """Whether the search needs the query's dense vector."""
+    return request.mode is not Mode.LEXICAL
+
+
+def make_plan(
+    request: SearchRequest, generation: Generation, vector: Vector | None, depth: int
+) -> dict[str, Branch]:
+    """The branches of a search, each `depth` deep; `vector` is the encoded query, (dim,).
+
+    A branch that cannot match anything is left out. Raises SearchUnsupported where the request
+    insists on a prefilter that the index lacks.
+    """
+    branches: dict[str, Branch] = {}
+    if vector is not None:
+        prefilter = _prefilter(request, generation, vector, depth)
+        branches[DENSE] = DenseBranch(vector, depth, prefilter=prefilter)
+    if request.mode is not Mode.DENSE:
+        terms = generation.lexical.encode_query(request.query)
+        if len(terms.indices):  # a query of stop words only has none
+            branches[LEXICAL] = SparseBranch(terms, depth)
+    return branches
+
+
+def first_depth(request: SearchRequest) -> int:
+    """How many places of each ranking to look at first."""
+    depth = request.window * (PASSAGES_PER_DOCUMENT if request.group_by_document else 1)
+    return max(depth, MIN_DEPTH) if request.mode is Mode.HYBRID else depth
+
+
+def _prefilter(
+    request: SearchRequest, generation: Generation, vector: Vector, depth: int
+) -> Prefilter | None:
+    if request.prefilter is False:
+        return None
+    dim = generation.version.spec.prefilter_dim
+    choice = request.prefilter if isinstance(request.prefilter, PrefilterChoice) else None
+    if dim is None or (choice and choice.dims not in (None, dim)):
+        if choice or request.prefilter:
+            raise _unsupported(choice, dim, generation)
+        return None
+    candidates = (choice or PrefilterChoice()).candidates
+    short = generation.prefilter_vectors(vector[None])
+    return None if short is None else Prefilter(short[0], max(candidates, depth))
+
+
+def _unsupported(
+    choice: PrefilterChoice | None, dim: int | None, generation: Generation
+) -> SearchUnsupported:
+    version = generation.version
+    if dim is not None:
+        return SearchUnsupported(
+            f"A prefilter of {choice and choice.dims} dimensions was asked for; index "
+            f"{version.collection} has one of {dim}.",
+            next_step=f"Ask for {dim}, or leave `dims` out.",
+        )
+    reason = (
+        "its spec turns it off"
+        if generation.encoder.version.manifest.matryoshka_dims
+        else f"model {version.model_ref} does not say that it was trained with Matryoshka, so its "
+        "first dimensions alone may mean little"
+    )
+    return SearchUnsupported(
+        f"Index {version.collection} has no prefilter: {reason}.",
+        next_step="Search without it, or force one when building: "
+        f"lockstep reindex {version.corpus} --model {version.model_ref} --prefilter-dim 64",
+    )

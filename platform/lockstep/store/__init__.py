@@ -1,0 +1,1 @@
+"""Vector stores: the port, its filters, and one adapter for each engine."""

@@ -1,0 +1,224 @@
+"""One shard of the embedded engine: the calls of the port, made on it.
+
+Runs in the worker process that owns the shard; see `edge_worker`.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import qdrant_edge as engine
+
+from lockstep.store.checks import TIE_MARGIN
+from lockstep.store.edge_filter import edge_filter
+from lockstep.store.edge_wire import PackedPoints, PlainRecord, RankedPoint
+from lockstep.store.port import (
+    BM25,
+    DENSE,
+    DOCUMENT_ID,
+    PREFILTER,
+    Branch,
+    CollectionSchema,
+    DenseBranch,
+    Json,
+    SparseVector,
+)
+
+# One big segment: a search walks one graph, on one core, and leaves the others to other searches.
+SEGMENTS = 1
+# Below this many kB of vectors the engine compares with every point, which is as fast.
+FULL_SCAN_KB = 10_000
+# The engine's default of 100 costs recall; see docs/experiments.md.
+MIN_HNSW_EF = 256
+
+
+class Shard:
+    def __init__(self, shard: engine.EdgeShard, schema: CollectionSchema) -> None:
+        self._shard = shard
+        self._quantized = schema.quantization != "none"
+
+    @classmethod
+    def create(cls, path: str, schema: CollectionSchema) -> "Shard":
+        shard = engine.EdgeShard.create(path, _config(schema))
+        keyword = engine.PayloadSchemaType.Keyword
+        shard.update(engine.UpdateOperation.create_field_index(DOCUMENT_ID, keyword))
+        shard.flush()
+        return cls(shard, schema)
+
+    @classmethod
+    def load(cls, path: str, schema: CollectionSchema) -> "Shard":
+        return cls(engine.EdgeShard.load(path), schema)
+
+    def upsert(self, points: PackedPoints) -> None:
+        prefilters = points.prefilter if points.prefilter is not None else [None] * len(points.ids)
+        rows = zip(
+            points.ids,
+            points.dense,
+            prefilters,
+            points.sparse(),
+            json.loads(points.payloads),
+            strict=True,
+        )
+        batch = [_point(*row) for row in rows]
+        self._shard.update(engine.UpdateOperation.upsert_points(batch))
+
+    def delete(self, filter: Json) -> None:
+        matching = edge_filter(filter)
+        if matching is not None:
+            self._shard.update(engine.UpdateOperation.delete_points_by_filter(matching))
+
+    def flush(self) -> None:
+        self._shard.flush()
+
+    def optimize(self) -> None:
+        self._shard.optimize()
+        self._shard.flush()
+
+    def close(self) -> None:
+        self._shard.flush()
+        self._shard.close()
+
+    def count(self, filter: Json | None) -> int:
+        return self._shard.count(engine.CountRequest(exact=True, filter=edge_filter(filter)))
+
+    def scroll(
+        self, start_id: str | None, limit: int, fields: Sequence[str] | None
+    ) -> tuple[list[PlainRecord], str | None]:
+        records, next_id = self._shard.scroll(
+            engine.ScrollRequest(
+                offset=start_id,
+                limit=limit,
+                with_payload=True if fields is None else _only(fields),
+                with_vector=False,
+            )
+        )
+        return [_plain(record) for record in records], None if next_id is None else str(next_id)
+
+    def retrieve(self, ids: Sequence[str], with_vectors: bool) -> list[PlainRecord]:
+        records = self._shard.retrieve(list(ids), True, with_vectors)
+        return [_plain(record) for record in records]
+
+    def search(self, branches: Sequence[Branch], filter: Json | None) -> list[list[RankedPoint]]:
+        matching = edge_filter(filter)
+        requests = [self._request(branch, matching) for branch in branches]
+        answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
+        return [
+            _ranked(points, branch.limit) for points, branch in zip(answers, branches, strict=True)
+        ]
+
+    def _request(self, branch: Branch, filter: engine.Filter | None) -> engine.QueryRequest:
+        fetched = branch.limit + TIE_MARGIN
+        prefetches = None
+        if isinstance(branch, DenseBranch):
+            query = _nearest(branch.vector, branch.using)
+            params = self._params(fetched, exact=branch.exact)
+            if branch.prefilter is not None:
+                prefetches = [self._prefetch(branch, filter)]
+        else:
+            vector = engine.SparseVector(
+                branch.vector.indices.tolist(), branch.vector.values.tolist()
+            )
+            query, params = _nearest(vector, BM25), None
+        return engine.QueryRequest(
+            limit=fetched,
+            query=query,
+            prefetches=prefetches,
+            filter=filter,
+            params=params,
+            with_payload=_only([DOCUMENT_ID]),
+            with_vector=False,
+        )
+
+    def _prefetch(self, branch: DenseBranch, filter: engine.Filter | None) -> engine.Prefetch:
+        prefilter = branch.prefilter
+        if prefilter is None:
+            raise ValueError("the branch has no prefilter")
+        return engine.Prefetch(
+            limit=prefilter.candidates,
+            query=_nearest(prefilter.vector, PREFILTER),
+            filter=filter,
+            params=self._params(prefilter.candidates, exact=branch.exact),
+        )
+
+    def _params(self, fetched: int, *, exact: bool) -> engine.SearchParams:
+        return engine.SearchParams(
+            hnsw_ef=max(MIN_HNSW_EF, 2 * fetched),
+            exact=exact,
+            quantization=engine.QuantizationSearchParams(rescore=True) if self._quantized else None,
+        )
+
+
+def _config(schema: CollectionSchema) -> engine.EdgeConfig:
+    vectors = {DENSE: _vector(schema, schema.dense_dim, quantized=schema.quantization == "int8")}
+    if schema.prefilter_dim is not None:
+        vectors[PREFILTER] = _vector(schema, schema.prefilter_dim, quantized=False)
+    return engine.EdgeConfig(
+        vectors=vectors,
+        sparse_vectors={BM25: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
+        optimizers=engine.EdgeOptimizersConfig(default_segment_number=SEGMENTS),
+        wal_enabled=True,  # without it two processes can write to one shard
+    )
+
+
+def _vector(schema: CollectionSchema, dim: int, *, quantized: bool) -> engine.EdgeVectorParams:
+    kinds = engine.VectorStorageDatatype
+    return engine.EdgeVectorParams(
+        dim,
+        engine.Distance.Cosine,
+        datatype=kinds.Float16 if schema.datatype == "float16" else kinds.Float32,
+        hnsw_config=engine.HnswIndexConfig(schema.hnsw_m, schema.hnsw_ef_construct, FULL_SCAN_KB),
+        quantization_config=engine.ScalarQuantizationConfig(
+            engine.ScalarType.Int8, quantile=0.99, always_ram=True
+        )
+        if quantized
+        else None,
+    )
+
+
+def _point(
+    point_id: str,
+    dense: Any,
+    prefilter: Any,
+    sparse: tuple[list[int], list[float]],
+    payload: Json,
+) -> engine.Point:
+    vectors = {DENSE: dense, BM25: engine.SparseVector(*sparse)}
+    if prefilter is not None:
+        vectors[PREFILTER] = prefilter
+    return engine.Point(point_id, vectors, payload)
+
+
+def _nearest(vector: Any, name: str) -> engine.Query:
+    # Any: the engine takes numpy rows as they are, though its stubs speak of lists.
+    return engine.Query.Nearest(vector, name)
+
+
+def _only(fields: Sequence[str]) -> Any:
+    return engine.PayloadSelector.Include(list(fields)) if fields else False
+
+
+def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[RankedPoint]:
+    ranked = [
+        (str(point.id), point.score, (point.payload or {}).get(DOCUMENT_ID, "")) for point in points
+    ]
+    ranked.sort(key=lambda point: (-point[1], point[0]))
+    return ranked[:limit]
+
+
+def _plain(record: engine.Record) -> PlainRecord:
+    vectors: Any = record.vector or {}
+    sparse = vectors.get(BM25)
+    return (
+        str(record.id),
+        record.payload or {},
+        _array(vectors.get(DENSE)),
+        _array(vectors.get(PREFILTER)),
+        None
+        if sparse is None
+        else SparseVector(np.array(sparse.indices, np.uint32), np.array(sparse.values, np.float32)),
+    )
+
+
+def _array(vector: Any) -> Any:
+    return None if vector is None else np.array(vector, np.float32)

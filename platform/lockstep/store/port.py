@@ -1,0 +1,206 @@
+"""What Lockstep asks of a vector store: collections of points, and aliases that name them.
+
+Every point of a collection carries a dense vector, a BM25 sparse vector, and, where the schema has
+one, a short prefix of the dense vector for prefiltering. Filters are Qdrant's filter JSON over the
+payload as it is stored. Adapters are safe to call from several threads.
+"""
+
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DENSE = "dense"
+PREFILTER = "prefilter"
+BM25 = "bm25"
+
+# The payload field that groups the passages of one document; every store indexes it.
+DOCUMENT_ID = "document_id"
+
+Json = dict[str, Any]
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CollectionSchema:
+    """The shape of a collection; it never changes once the collection exists."""
+
+    dense_dim: int
+    prefilter_dim: int | None = None
+    hnsw_m: int = 16
+    hnsw_ef_construct: int = 100
+    datatype: Literal["float32", "float16"] = "float32"
+    quantization: Literal["none", "int8"] = "none"
+
+
+@dataclass(frozen=True)
+class SparseVector:
+    """Token ids and weights, both of one length; ids are unique."""
+
+    indices: NDArray[np.uint32]
+    values: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        # The embedded engine panics, now and at every later load, on a mismatch it has accepted.
+        if self.indices.shape != self.values.shape or self.indices.ndim != 1:
+            raise ValueError(
+                f"indices have shape {self.indices.shape}, values {self.values.shape}; "
+                "expected two flat arrays of one length"
+            )
+        if not np.isfinite(self.values).all():
+            raise ValueError("values hold NaN or infinity; expected finite weights")
+
+
+@dataclass(frozen=True)
+class Points:
+    """A batch of points, column by column; row i of each column is one point."""
+
+    ids: Sequence[str]  # UUIDs
+    dense: Vector  # (n, dense_dim), L2-normalised
+    prefilter: Vector | None  # (n, prefilter_dim), L2-normalised
+    bm25: Sequence[SparseVector]
+    payloads: Sequence[Json]
+
+    def __post_init__(self) -> None:
+        columns: list[Sized] = [self.ids, self.dense, self.bm25, self.payloads]
+        if self.prefilter is not None:
+            columns.append(self.prefilter)
+        lengths = [len(column) for column in columns]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"columns have lengths {lengths}; expected one length")
+        for name, matrix in ((DENSE, self.dense), (PREFILTER, self.prefilter)):
+            if matrix is not None and not np.isfinite(matrix).all():
+                raise ValueError(f"{name} vectors hold NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored point. Vectors are None unless they were asked for."""
+
+    id: str
+    payload: Json
+    dense: Vector | None = None
+    prefilter: Vector | None = None
+    bm25: SparseVector | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A run of records in id order; `next_id` starts the next page, None after the last."""
+
+    records: list[Record]
+    next_id: str | None
+
+
+@dataclass(frozen=True)
+class Prefilter:
+    """Take `candidates` nearest by the short vector, then rescore them by the full one."""
+
+    vector: Vector  # (prefilter_dim,)
+    candidates: int
+
+
+@dataclass(frozen=True)
+class DenseBranch:
+    """The nearest `limit` points by cosine."""
+
+    vector: Vector  # (dense_dim,), or (prefilter_dim,) when using=PREFILTER
+    limit: int
+    using: str = DENSE
+    prefilter: Prefilter | None = None
+    exact: bool = False  # compare with every point instead of walking the HNSW graph
+
+
+@dataclass(frozen=True)
+class SparseBranch:
+    """The best `limit` points by BM25, with the collection's own inverse document frequencies."""
+
+    vector: SparseVector
+    limit: int
+
+
+Branch = DenseBranch | SparseBranch
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point as one branch ranks it; a higher score is better."""
+
+    id: str
+    score: float
+    document_id: str
+
+
+class VectorStore(Protocol):
+    """Collections, points and aliases.
+
+    Raises CollectionNotFound, CollectionExists, CollectionInUse, CollectionDamaged,
+    ManifestDamaged, DimensionMismatch, InvalidFilter, StorageFull or StoreUnavailable.
+    """
+
+    def create(self, collection: str, schema: CollectionSchema, metadata: Json) -> None:
+        """Create an empty collection."""
+
+    def drop(self, collection: str) -> None:
+        """Delete a collection and its points; nothing happens where there is none."""
+
+    def collections(self) -> dict[str, Json]:
+        """Every collection's metadata, by name."""
+
+    def set_metadata(self, collection: str, metadata: Json) -> None:
+        """Replace the metadata of a collection."""
+
+    def aliases(self) -> dict[str, str]:
+        """The collection that each alias names."""
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point an alias at a collection, in one atomic and durable write."""
+
+    def upsert(self, collection: str, points: Points) -> None:
+        """Insert points, replacing those that have the same id."""
+
+    def delete(self, collection: str, filter: Json) -> None:
+        """Delete every point that the filter matches."""
+
+    def flush(self, collection: str) -> None:
+        """Return once every earlier write survives a power cut."""
+
+    def optimize(self, collection: str) -> None:
+        """Build what is missing of the search indexes; return when the collection is ready."""
+
+    def count(self, collection: str, filter: Json | None = None) -> int:
+        """The exact number of points that the filter matches."""
+
+    def scroll(
+        self,
+        collection: str,
+        *,
+        start_id: str | None = None,
+        limit: int = 1000,
+        fields: Sequence[str] | None = None,
+    ) -> Page:
+        """Read points in id order; `fields` names the payload fields to bring, None brings all."""
+
+    def retrieve(
+        self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
+    ) -> list[Record]:
+        """Read points by id, in the order asked for; ids that are not there are left out."""
+
+    def search(
+        self, collection: str, branches: Sequence[Branch], filter: Json | None = None
+    ) -> list[list[Candidate]]:
+        """Rank points once per branch, all in one call to the engine.
+
+        Each ranking is ordered by (score descending, id), so equal scores have a stable order.
+        """
+
+    def release(self, collection: str) -> None:
+        """Let go of a collection, so that another process may open it."""
+
+    def close(self) -> None:
+        """Let go of everything."""
