@@ -59,7 +59,9 @@ def _write_synthetic(path: Path, count: int) -> None:
     ]
     with path.open("w") as file:
         for number in range(count):
-            text = " ".join(draws.choices(words, k=round(draws.gauss(MEAN_TEXT_BYTES, 300) / 7.5)))
+            text = " ".join(
+                draws.choices(words, k=max(20, round(draws.gauss(MEAN_TEXT_BYTES, 300) / 7.5)))
+            )
             record = {
                 "_id": f"doc-{number:08}",
                 "title": " ".join(draws.choices(words, k=6)),

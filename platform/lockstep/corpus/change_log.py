@@ -15,7 +15,14 @@ from lockstep.corpus import batches, sampling
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.database import Database
 from lockstep.corpus.documents import Change, Document, check_id, shown
-from lockstep.corpus.log_rows import change_of, changes_between, cut_by_size, document_of, live
+from lockstep.corpus.log_rows import (
+    change_of,
+    changes_between,
+    cut_by_size,
+    document_of,
+    live,
+    streamed,
+)
 from lockstep.corpus.schema import corpora, documents
 from lockstep.errors import CorpusNotFound, DocumentNotFound, InvalidInput
 
@@ -112,21 +119,18 @@ class Corpora:
     def fingerprints(self, name: str) -> Iterator[tuple[str, str | None, int]]:
         """(id, content hash, seq) of every document, by ascending id, of one moment.
 
-        A deleted document has no content hash.
-
-        Ids ascend as Python's strings do. The moment lasts until the iterator is closed or done.
+        The hash of a deleted document is None. Ids ascend as Python's strings do. The moment lasts
+        until the iterator is closed or done.
         """
         columns = (documents.c.id, documents.c.content_hash, documents.c.seq)
         with self._database.reading() as connection:
             corpus = _found(connection, name, _corpus(name))
             statement = (
-                select(*columns)
-                .where(documents.c.corpus_id == corpus.id)
-                .order_by(documents.c.id)
+                select(*columns).where(documents.c.corpus_id == corpus.id).order_by(documents.c.id)
             )
-            rows = connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
-            for row in rows:
-                yield row.id, row.content_hash, row.seq
+            with streamed(connection, statement, rows_at_once=_ROWS_AT_ONCE) as rows:
+                for row in rows:
+                    yield row.id, row.content_hash, row.seq
 
     def sample(self, name: str, count: int, seed: int) -> list[Document]:
         """`count` live documents, or all where there are fewer; the same ones for the same seed.

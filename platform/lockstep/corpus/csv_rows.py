@@ -21,12 +21,13 @@ def read_csv(path: Path, *, start_line: int, max_document_bytes: int) -> Iterato
     An empty cell outside `id`, `text` and `title` is no value. `metadata` holds JSON.
     """
     runaway = _RUNAWAY_FACTOR * max_document_bytes
-    csv.field_size_limit(max(runaway, csv.field_size_limit()))
+    csv.field_size_limit(runaway)  # of the whole process; its default is 128 KiB
     stream = LineStream(path, limit=runaway)
     records = csv.reader(_decoded(path, stream, runaway), strict=True)
     header = _header(path, records)
     while True:
         line = stream.line + 1
+        values: list[str] | InvalidDocument
         try:
             values = next(records)
         except StopIteration:

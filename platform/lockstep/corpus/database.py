@@ -1,13 +1,16 @@
 """The database: connections, transactions, migrations, and its errors in Lockstep's words."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from lockstep.corpus import migrating
 from lockstep.corpus.database_errors import make_folder, translated
@@ -18,7 +21,7 @@ _WRITES = {"lockstep_writes": True}
 
 # With synchronous=FULL a commit returns after the fsync of the log: an acknowledged write survives
 # a power cut. NORMAL would only survive a crash of the process.
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY")
 
 
 class Database:
@@ -71,9 +74,9 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+    def insert(self, table: Table) -> sqlite_dialect.Insert | postgresql.Insert:
         """An INSERT of this database's dialect, which offers `on_conflict_do_update`."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def close(self) -> None:
         """Close every connection that no transaction holds."""
@@ -121,14 +124,33 @@ def _engine(url: URL) -> Engine:
 _POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 56}
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 opens no transactions; _begin_sqlite does
+    _use_wal(connection)
     for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log, if it has none: readers and a writer at once."""
+    # SQLite does not wait where two processes switch a new file at once, whatever its timeout.
+    for attempt in Retrying(
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_delay(BUSY_TIMEOUT_S),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    ):
+        with attempt:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later cannot wait for another writer: SQLite
     # refuses it at once. So writers queue at BEGIN.
     writes = connection.get_execution_options().get("lockstep_writes", False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -9,10 +9,12 @@ from sqlalchemy import exc
 
 from lockstep.errors import DatabaseUnavailable, IntegrityError, LockstepError, StorageFull
 
-_FULL = ("database or disk is full", "No space left on device")
-_DAMAGED = ("file is not a database", "database disk image is malformed")
-_NOT_MIGRATED = ("no such table", "UndefinedTable")
-_DISK_FULL_STATE = "53100"  # PostgreSQL's SQLSTATE disk_full
+# SQLite's names for its result codes, and PostgreSQL's SQLSTATEs.
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "XX001", "XX002")
+_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03")
+_UNDEFINED_TABLE = "42P01"
+_STATEMENT_WRONG = "SQLITE_ERROR"
 
 
 @contextmanager
@@ -29,29 +31,6 @@ def translated(database: str) -> Iterator[None]:
         raise DatabaseUnavailable(f"All connections to '{database}' are in use.") from error
 
 
-def _known(database: str, error: exc.DBAPIError) -> LockstepError | None:
-    """The Lockstep error that says what happened; None for a mistake in a statement."""
-    text = f"{type(error.orig).__name__}: {error.orig}"
-    if getattr(error.orig, "sqlstate", None) == _DISK_FULL_STATE or _any(_FULL, text):
-        return _full(database)
-    if _any(_DAMAGED, text):
-        return IntegrityError(f"The database '{database}' is damaged: {error.orig}.")
-    if "database is locked" in text:
-        return DatabaseUnavailable(
-            f"Another process is writing to '{database}' and has not finished in time.",
-            next_step="Try again once it has finished.",
-        )
-    if _any(_NOT_MIGRATED, text):
-        return DatabaseUnavailable(
-            f"The database '{database}' has no Lockstep tables yet.",
-            next_step="Run `lockstep init`.",
-        )
-    if isinstance(error, (exc.OperationalError, exc.InterfaceError)):
-        detail = " ".join(str(error.orig).split())
-        return DatabaseUnavailable(f"The database '{database}' does not answer: {detail}.")
-    return None
-
-
 def make_folder(folder: Path, *, for_database: str) -> None:
     """Create the folder of a database file."""
     try:
@@ -64,12 +43,37 @@ def make_folder(folder: Path, *, for_database: str) -> None:
         ) from error
 
 
+def _known(database: str, error: exc.DBAPIError) -> LockstepError | None:
+    """The Lockstep error that says what happened; None for a mistake in a statement."""
+    code, detail = _code(error), " ".join(str(error.orig).split())
+    if code.startswith(_FULL):
+        return _full(database)
+    if code.startswith(_DAMAGED):
+        return IntegrityError(f"The database '{database}' is damaged: {detail}.")
+    if code.startswith(_LOCKED):
+        return DatabaseUnavailable(
+            f"Another process is writing to '{database}' and has not finished in time.",
+            next_step="Try again once it has finished.",
+        )
+    if code == _UNDEFINED_TABLE or (code == _STATEMENT_WRONG and "no such table" in detail):
+        return DatabaseUnavailable(
+            f"The database '{database}' has no Lockstep tables yet.",
+            next_step="Run `lockstep init`.",
+        )
+    outage = isinstance(error, (exc.OperationalError, exc.InterfaceError))
+    if outage and code != _STATEMENT_WRONG:
+        return DatabaseUnavailable(f"The database '{database}' does not answer: {detail}.")
+    return None
+
+
+def _code(error: exc.DBAPIError) -> str:
+    return str(
+        getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    )
+
+
 def _full(database: str) -> StorageFull:
     return StorageFull(
         f"No space is left for the database '{database}'; nothing of this write was kept.",
         next_step="Free some space and run the same command again.",
     )
-
-
-def _any(parts: tuple[str, ...], text: str) -> bool:
-    return any(part in text for part in parts)

@@ -170,9 +170,9 @@ class _Run:
             return next(rows, None)
         except InvalidInput as error:
             self._flush()
-            if self._last is None:
+            if not self._tally.written:
                 raise
-            raise self._cut_off(error, self._last.line + 1) from error
+            raise self._cut_off(error, self._last.line + 1 if self._last else 1) from error
 
     def _add(self, document: Document) -> None:
         self._note_duplicate(document.id)
@@ -232,7 +232,7 @@ class _Run:
         )
 
     def _kept(self) -> str:
-        return f"The {self._tally.written:,} documents before it are kept."
+        return f"Documents before it that are kept: {self._tally.written:,}."
 
     def _resumption(self, line: int) -> str:
         files = [str(file) for file in self._files[self._position :]]

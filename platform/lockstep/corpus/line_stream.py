@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lockstep.errors import InvalidInput
 
@@ -24,38 +25,42 @@ class LineStream:
         self._path = path
         self._limit = limit
         self._raw: io.FileIO | None = None
+        self._offset = 0
         self.line = 0  # the number of the line given last, from 1
 
     @property
     def offset(self) -> int:
         """Bytes read of the file as it is stored."""
-        return self._raw.tell() if self._raw else 0
+        if self._raw is not None and not self._raw.closed:
+            self._offset = self._raw.tell()
+        return self._offset
 
     def __iter__(self) -> Iterator[bytes | None]:
         with _readable(self._path, self), self._open() as stream:
-            while line := self._next(stream):
+            while line := stream.readline(self._limit + len(b"\r\n")):
                 self.line += 1
-                if self.line == 1:
-                    line = line.removeprefix(_BOM)
-                yield line if len(line) <= self._limit else self._skip(stream, line)
-
-    def _next(self, stream: io.BufferedReader) -> bytes:
-        return stream.readline(self._limit + 1)
-
-    def _skip(self, stream: io.BufferedReader, line: bytes) -> None:
-        while line and not line.endswith(b"\n"):
-            line = stream.readline(_BUFFER_BYTES)
+                if len(line.rstrip(b"\r\n")) <= self._limit:
+                    yield line.removeprefix(_BOM) if self.line == 1 else line
+                else:
+                    _pass_over_rest(line, stream)
+                    yield None
 
     @contextmanager
-    def _open(self) -> Iterator[io.BufferedReader]:
+    def _open(self) -> Iterator[BinaryIO]:
         with self._path.open("rb", buffering=0) as raw:
             self._raw = raw
             buffered = io.BufferedReader(raw, _BUFFER_BYTES)
-            if self._path.suffix != ".gz":
+            if self._path.suffix.lower() != ".gz":
                 yield buffered
-                return
-            with gzip.GzipFile(fileobj=buffered) as unzipped:
-                yield io.BufferedReader(unzipped, _BUFFER_BYTES)
+            else:
+                with gzip.GzipFile(fileobj=buffered) as unzipped:
+                    yield io.BufferedReader(unzipped, _BUFFER_BYTES)
+            self._offset = raw.tell()
+
+
+def _pass_over_rest(line: bytes, stream: BinaryIO) -> None:
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(_BUFFER_BYTES)
 
 
 @contextmanager

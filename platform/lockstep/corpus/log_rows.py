@@ -3,7 +3,17 @@
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, cast, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    LargeBinary,
+    Row,
+    Select,
+    cast,
+    func,
+    select,
+)
 
 from lockstep.corpus.documents import Change, Document
 from lockstep.corpus.schema import documents
@@ -44,6 +54,13 @@ def cut_by_size(
             break
         last = seq
     return last
+
+
+def streamed(
+    connection: Connection, statement: Select[Any], *, rows_at_once: int
+) -> CursorResult[Any]:
+    """The rows of a statement, a few at a time; close it before the transaction ends."""
+    return connection.execute(statement, execution_options={"yield_per": rows_at_once})
 
 
 def document_of(row: Row[Any]) -> Document:

@@ -8,19 +8,20 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from lockstep.corpus.documents import Document
-from lockstep.corpus.log_rows import document_of, live
+from lockstep.corpus.log_rows import document_of, live, streamed
 from lockstep.corpus.schema import documents
 
 _PROBES_PER_DOCUMENT = 4
-_IDS_AT_ONCE = 500
+_NUMBERS_AT_ONCE = 500
+_DOCUMENTS_AT_ONCE = 32
 
 
 def spread(connection: Connection, corpus: Row[Any], count: int) -> Iterator[Document]:
     """About `count` live documents spread evenly over the log; all where there are fewer."""
     if corpus.live_documents <= count:
         statement = live(corpus.id).order_by(documents.c.seq)
-        rows = connection.execute(statement, execution_options={"yield_per": 32})
-        yield from map(document_of, rows)
+        with streamed(connection, statement, rows_at_once=_DOCUMENTS_AT_ONCE) as rows:
+            yield from map(document_of, rows)
         return
     after = 0
     for remaining in range(count, 0, -1):
@@ -38,9 +39,9 @@ def sample(connection: Connection, corpus: Row[Any], count: int, seed: int) -> l
     wanted = min(count, corpus.live_documents)
     chosen = _probe(connection, corpus, wanted, random.Random(seed))  # order of the draws kept
     if len(chosen) < wanted:
-        in_order = connection.scalars(_seqs(corpus.id), execution_options={"yield_per": 1000})
-        fill = (seq for seq in in_order if seq not in chosen)
-        chosen.update(dict.fromkeys(islice(fill, wanted - len(chosen))))
+        with streamed(connection, _seqs(corpus.id), rows_at_once=_NUMBERS_AT_ONCE) as in_order:
+            fill = (seq for (seq,) in in_order if seq not in chosen)
+            chosen.update(dict.fromkeys(islice(fill, wanted - len(chosen))))
     found = {row.seq: document_of(row) for row in _rows(connection, corpus.id, chosen)}
     return [found[seq] for seq in chosen]
 
@@ -70,7 +71,7 @@ def _from(statement: Any, seq: int) -> Any:
 
 def _rows(connection: Connection, corpus_id: int, seqs: Iterable[int]) -> Iterator[Row[Any]]:
     remaining = iter(seqs)
-    while chunk := list(islice(remaining, _IDS_AT_ONCE)):
+    while chunk := list(islice(remaining, _NUMBERS_AT_ONCE)):
         statement = select(documents).where(
             documents.c.corpus_id == corpus_id, documents.c.seq.in_(chunk)
         )
