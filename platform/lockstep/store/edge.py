@@ -1,5 +1,6 @@
 """Collections in the embedded engine, each owned by a worker process of its own."""
 
+import os
 import re
 import shutil
 import threading
@@ -46,6 +47,7 @@ class EdgeStore:
         self._open: dict[str, EdgeCollection] = {}
         # Workers die with the thread that started them, so it is one that lives as long as we do.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="lockstep-store")
+        self._process = os.getpid()
         self._closed = False
 
     def create(self, collection: str, schema: CollectionSchema, metadata: Json) -> None:
@@ -150,6 +152,12 @@ class EdgeStore:
         return {each.name: pid for each in opened if (pid := each.worker_pid()) is not None}
 
     def _collection(self, name: str) -> EdgeCollection:
+        if os.getpid() != self._process:
+            # Locks and threads do not survive a fork, and two would read from one pipe.
+            raise StoreUnavailable(
+                "The vector store was opened before this process was forked.",
+                next_step="Open it after the fork, or start processes by spawn.",
+            )
         if (known := self._open.get(name)) is not None and not self._closed:
             return known
         if not _NAME.fullmatch(name):

@@ -32,7 +32,6 @@ class WorkerProcess:
         self._folder = folder
         self._process = process
         self._connection = connection
-        self._owner = os.getpid()
 
     @classmethod
     def start(
@@ -71,19 +70,16 @@ class WorkerProcess:
 
     def request(self, operation: str, *arguments: Any) -> Any:
         """The worker's answer; raises its error, or StoreUnavailable where it has died."""
-        if os.getpid() != self._owner:
-            raise StoreUnavailable(
-                f"Collection '{self._collection}' was opened before this process was forked.",
-                next_step="Open the store after the fork, or start processes by spawn.",
-            )
         try:
             self._connection.send((operation, arguments))
-            succeeded, result = self._connection.recv()
+            succeeded, result, last = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._died(operation) from error
         except BaseException:
             self.kill()  # the reply is still on its way: the next request would read it
             raise
+        if last:
+            self._end(_STOP_WAIT_S)  # now, so that the next call does not find it half gone
         if succeeded:
             return result
         raise result

@@ -29,6 +29,9 @@ from lockstep.store.port import (
 SEGMENTS = 1
 # Below this many kB of vectors the engine compares with every point, which is as fast.
 FULL_SCAN_KB = 10_000
+# Deleted points count in BM25's document frequencies until their segment is rewritten, which
+# `optimize` does once they are this share of it. The engine's own limit is a fifth.
+MAX_DELETED = 0.05
 # The engine's default of 100 costs recall; see docs/experiments.md.
 MIN_HNSW_EF = 256
 
@@ -48,7 +51,7 @@ class Shard:
 
     @classmethod
     def load(cls, path: str, schema: CollectionSchema) -> "Shard":
-        return cls(engine.EdgeShard.load(path), schema)
+        return cls(engine.EdgeShard.load(path, _config(schema)), schema)
 
     def upsert(self, points: PackedPoints) -> None:
         prefilters = points.prefilter if points.prefilter is not None else [None] * len(points.ids)
@@ -156,7 +159,11 @@ def _config(schema: CollectionSchema) -> engine.EdgeConfig:
     return engine.EdgeConfig(
         vectors=vectors,
         sparse_vectors={BM25: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
-        optimizers=engine.EdgeOptimizersConfig(default_segment_number=SEGMENTS),
+        optimizers=engine.EdgeOptimizersConfig(
+            default_segment_number=SEGMENTS,
+            deleted_threshold=MAX_DELETED,
+            vacuum_min_vector_number=1,
+        ),
         wal_enabled=True,  # without it two processes can write to one shard
     )
 

@@ -25,7 +25,7 @@ from lockstep.store.port import CollectionSchema
 
 # The engine maps its files: a write that finds the device full kills the process (SIGBUS) instead
 # of failing. So writes stop while there is still room for what it may allocate in one step.
-RESERVE_BYTES = 96 * 2**20
+RESERVE_BYTES = 64 * 2**20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -102,21 +102,20 @@ def serve(connection: Connection, worker: Worker) -> None:
             operation, arguments = connection.recv()
         except (EOFError, ConnectionResetError):
             return
-        panicked = False
+        last = operation == "close"
         try:
-            reply = (True, worker.answer(operation, arguments))
+            succeeded, result = True, worker.answer(operation, arguments)
         except LockstepError as error:
-            reply = (False, error)
+            succeeded, result = False, error
         except Exception as error:
-            reply = (False, translated(error, worker.collection, operation))
+            succeeded, result = False, translated(error, worker.collection, operation)
         except BaseException as error:  # a panic: the shard in memory cannot be trusted any more
-            reply = (False, translated(error, worker.collection, operation))
-            panicked = True
+            succeeded, result, last = False, translated(error, worker.collection, operation), True
         try:
-            connection.send(reply)
+            connection.send((succeeded, result, last))
         except BrokenPipeError:
             return
-        if panicked or operation == "close":
+        if last:
             return
 
 

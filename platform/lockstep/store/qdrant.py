@@ -40,7 +40,7 @@ _SCHEMA_KEY = "lockstep_schema"
 _METADATA_KEY = "lockstep_metadata"
 
 _INDEXING_THRESHOLD_KB = 10_000
-_READY_POLL_S = 0.2
+_FIRST_POLL_S, _LAST_POLL_S = 0.05, 1.0
 _ATTEMPTS = 4
 
 # The local client takes the calls of a server and says that it ignores a part of them.
@@ -155,10 +155,13 @@ class QdrantStore:
         self._schema(collection)
         self._index_document_ids(collection)  # in case the process died while it created
         self._nudge(collection, indexing_threshold=_INDEXING_THRESHOLD_KB)
+        wait_s = _FIRST_POLL_S
         greens = 0
         while greens < 2:  # the first may be from before the optimizer has looked
             greens = greens + 1 if self._is_ready(collection) else 0
-            time.sleep(_READY_POLL_S)
+            if greens < 2:
+                time.sleep(wait_s)
+            wait_s = min(_LAST_POLL_S, 1.5 * wait_s)
 
     def count(self, collection: str, filter: Json | None = None) -> int:
         matching = _filter(collection, filter)
