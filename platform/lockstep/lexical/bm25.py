@@ -9,17 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from qdrant_edge import Bm25, Bm25Config, DisabledStemmer, StopwordsSet, TokenizerType
-from qdrant_edge import SparseVector as EngineVector
 
-from lockstep.errors import InvalidInput, InvalidSetting
+from lockstep.errors import InvalidSetting
+from lockstep.lexical.analysis import NO_LANGUAGE, Analysis
 from lockstep.store.port import SparseVector
-
-# No language: words are found in any script, and kept as they are.
-NO_LANGUAGE = "none"
-
-# Words are not separated by spaces, so finding them takes the engine's multilingual tokenizer.
-_UNSPACED = ("chinese", "japanese")
 
 # The names that the engine knows. It offers no list of them; a test compares.
 LANGUAGES = (
@@ -56,8 +49,9 @@ LANGUAGES = (
     "turkish",
 )
 
-# With b = 0 the weight of a term is tf * (k + 1) / (tf + k), which tends to tf as k grows.
-_COUNTING_K1 = 1e12
+# With b = 0 the weight of a term is tf * (k + 1) / (tf + k), which is tf for a k beside which tf
+# vanishes. A power of two, so that not a bit of the product is lost.
+_COUNTING_K1 = 2.0**100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,28 +86,24 @@ class Bm25Encoder:
 
     def __init__(self, settings: Bm25Settings) -> None:
         self.settings = settings
-        self._weigher = _engine(settings.language, settings.k1, settings.b, settings.avg_length)
-        self._counter = _engine(settings.language, _COUNTING_K1, 0.0, settings.avg_length)
+        self._weigher = Analysis(settings.language, settings.k1, settings.b, settings.avg_length)
+        self._counter = Analysis(settings.language, _COUNTING_K1, 0.0, settings.avg_length)
 
     def encode_passages(self, texts: Sequence[str]) -> list[SparseVector]:
         """Term weights: term frequency, saturated by k1 and normalised by length."""
-        return [_embed(self._weigher, text) for text in texts]
+        return [self._weigher.passage(text) for text in texts]
 
     def encode_query(self, text: str) -> SparseVector:
         """The text's terms, each once with weight 1."""
-        try:
-            return _sparse(self._weigher.embed_query(text))
-        except UnicodeEncodeError as error:
-            raise _not_unicode(text) from error
+        return self._weigher.query(text)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many terms each text has, without stop words."""
         return [int(self.term_counts(text).values.sum(dtype=np.float64)) for text in texts]
 
     def term_counts(self, text: str) -> SparseVector:
-        """How often each term occurs in the text; exact up to two million times."""
-        counted = _embed(self._counter, text)
-        return SparseVector(counted.indices, np.rint(counted.values))
+        """How often each term occurs in the text; exact below 2 ** 24 times."""
+        return self._counter.passage(text)
 
 
 def measure_average_length(texts: Iterable[str], *, language: str = "english") -> float:
@@ -129,37 +119,3 @@ def measure_average_length(texts: Iterable[str], *, language: str = "english") -
 def _check(name: str, value: float, holds: bool, expected: str) -> None:
     if not holds:
         raise InvalidSetting(f"BM25's {name} is {value}; expected a number {expected}.")
-
-
-def _engine(language: str, k1: float, b: float, avg_length: float) -> Bm25:
-    if language == NO_LANGUAGE:
-        return Bm25(
-            Bm25Config(
-                k=k1,
-                b=b,
-                avg_len=avg_length,
-                tokenizer=TokenizerType.Multilingual,
-                stopwords=StopwordsSet(),
-                stemmer=DisabledStemmer(),
-            )
-        )
-    unspaced = language in _UNSPACED
-    tokenizer = TokenizerType.Multilingual if unspaced else TokenizerType.Word
-    return Bm25(Bm25Config(k=k1, b=b, avg_len=avg_length, tokenizer=tokenizer, language=language))
-
-
-def _embed(engine: Bm25, text: str) -> SparseVector:
-    try:
-        return _sparse(engine.embed_document(text))
-    except UnicodeEncodeError as error:
-        raise _not_unicode(text) from error
-
-
-def _sparse(vector: EngineVector) -> SparseVector:
-    return SparseVector(
-        np.array(vector.indices, dtype=np.uint32), np.array(vector.values, dtype=np.float32)
-    )
-
-
-def _not_unicode(text: str) -> InvalidInput:
-    return InvalidInput(f"A text holds a lone surrogate: {text[:80]!r}; expected Unicode text.")

@@ -185,7 +185,7 @@ def _sweep(incoming: Path) -> None:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None where another process has it, or removed it."""
+    """A descriptor that holds the folder's lock; None where that is another process's."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,5 @@
 """Encoders: model versions in memory, verified, that turn texts into vectors."""
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,11 @@ class Encoder:
         self.version = version
         self._model = model
         self._tokenizer = plain_copy(tokenizer)
-        # The library changes the settings of its tokenizer while it encodes.
-        self._lock = threading.Lock()
         self._single = single_text(model, version.manifest.query_prompt)
+        # The library gives its tokenizer its settings at the first text, which no two threads may
+        # do at once; later texts find them as they should be.
+        for encode in (model.encode_query, model.encode_document):
+            encode(["first text"], prompt="", show_progress_bar=False)
 
     @classmethod
     def load(
@@ -73,20 +74,18 @@ class Encoder:
         if len(texts) == 1 and self._single is not None:
             return self._checked(texts, self._single.encode(texts[0])[None])
         prompt = self.version.manifest.query_prompt
-        with self._lock:
-            vectors = self._model.encode_query(
-                list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
-            )
+        vectors = self._model.encode_query(
+            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
+        )
         return self._checked(texts, vectors)
 
     def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
         _check_unicode(texts)
         prompt = self.version.manifest.document_prompt
-        with self._lock:
-            vectors = self._model.encode_document(
-                list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
-            )
+        vectors = self._model.encode_document(
+            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
+        )
         return self._checked(texts, vectors)
 
     @staticmethod

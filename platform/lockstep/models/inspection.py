@@ -131,10 +131,10 @@ def _check_shards(folder: Path, files: Sequence[str] | dict[str, Any]) -> None:
             missing[name] |= {
                 str(shard) for shard in shards if str(parent / str(shard)) not in files
             }
-    for name, shards in missing.items():
-        if shards:
+    for name, absent in missing.items():
+        if absent:
             raise ModelRejected(
-                f"{name} names {len(shards)} files that are missing, such as {min(shards)}.",
+                f"{name} names {len(absent)} files that are missing, such as {min(absent)}.",
                 next_step="Copy or download the model again.",
             )
 

@@ -3,12 +3,12 @@
 torch and sentence-transformers take seconds to import, so they are imported with the first model.
 """
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
@@ -85,14 +85,15 @@ def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars and no warnings from the libraries; what is wrong is raised."""
-    from transformers.utils import logging as transformers_logging
+    from transformers.utils import logging
 
-    library = logging.getLogger("sentence_transformers")
+    transformers_logging: Any = logging  # its switches have no types
+    library = getLogger("sentence_transformers")
     level, verbosity = library.level, transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    library.setLevel(logging.ERROR)
+    library.setLevel(ERROR)
     try:
         yield
     finally:

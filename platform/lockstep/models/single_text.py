@@ -67,7 +67,7 @@ def _is_plain(model: "SentenceTransformer") -> bool:
     from sentence_transformers.base.modules import Transformer
     from transformers import PreTrainedTokenizerFast
 
-    first = model[0]
+    first: Any = model[0]
     if type(first) is not Transformer or "message" in first.modality_config:
         return False
     processor = first.processor

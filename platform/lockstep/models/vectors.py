@@ -17,7 +17,8 @@ def normalised(vectors: Vector) -> Vector:
         )
     # In float64: the squares of large float32 numbers would overflow, those of small ones vanish.
     wide = vectors.astype(np.float64)
-    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vector = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def unusable_rows(vectors: Vector) -> NDArray[np.intp]:
