@@ -31,6 +31,7 @@ class Workspace:
     settings: Settings
     database: Database
     corpora: Corpora
+    artefacts: ArtefactStore
     models: ModelRegistry
     encoders: Encoders
     store: VectorStore
@@ -107,6 +108,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         settings=settings,
         database=database,
         corpora=corpora,
+        artefacts=artefacts,
         models=models,
         encoders=encoders,
         store=store,

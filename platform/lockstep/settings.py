@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     database_url: str = f"sqlite:///{DATA_NAME}/lockstep.db"
     store_url: str = ""
     store_api_key: SecretStr | None = None
-    store_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    store_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     artefacts_url: str = f"{DATA_NAME}/models"
     device: str = ""
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
@@ -54,13 +54,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (
-            sources["env_settings"],
-            sources["init_settings"],
-            TomlConfigSettingsSource(settings_cls),
-        )
+        return env_settings, init_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
     def data(self) -> Path:

@@ -69,9 +69,7 @@ def test_a_stale_document_is_named(workspace: Workspace) -> None:
 def test_a_missing_passage_is_noticed(workspace: Workspace) -> None:
     live = generation(workspace, 1)
     long = next(n for n in range(100) if len(live.passages([document(n)])) > 1)
-    workspace.store.delete(
-        "docs--v0001", {"must": [{"has_id": [point_id(f"doc-{long}", 1)]}]}
-    )
+    workspace.store.delete("docs--v0001", {"must": [{"has_id": [point_id(f"doc-{long}", 1)]}]})
     assert "Passages are missing or left over" in problems(workspace)
 
 

@@ -1,4 +1,4 @@
-"""Writers race a build, promotions and rollbacks: every index in use ends up equal to the corpus."""
+"""Writers race a build, a promotion and a rollback: every index in use equals the corpus after."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def test_writes_survive_a_build_a_promotion_and_a_rollback(tmp_path: Path) -> No
         reindex(workspace, CORPUS, workspace.models.resolve(first), SpecOptions(), promote=True)
         logs = [tmp_path / f"writer{seed}" for seed in range(WRITERS)]
         processes = [
-            fork_server().Process(target=run_writes, args=(root, CORPUS, seed, log))
+            fork_server().Process(target=run_writes, args=(root, CORPUS, seed, log), daemon=True)
             for seed, log in enumerate(logs)
         ]
         follower = workspace.follower()

@@ -6,6 +6,7 @@ They run under a fork server that has imported everything, so a process starts i
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -18,7 +19,10 @@ from lockstep.models.encoder import Encoder
 from lockstep.testing import tiny_model
 from lockstep_indexer.build.reindex import reindex
 
-WORDS = "red green blue tall small quick lazy river stone cloud engine wing heat pressure".split()
+WORDS = (
+    *("red", "green", "blue", "tall", "small", "quick", "lazy"),
+    *("river", "stone", "cloud", "engine", "wing", "heat", "pressure"),
+)
 
 
 def fork_server() -> ForkServerContext:
@@ -55,9 +59,7 @@ def run_reindex(root: Path, corpus: str, ref: str, log: Path, promote: bool = Fa
     """Reindex; append to `log` a line with the number of passages each time some are encoded."""
     _log_encodings(log)
     with open_workspace(root) as workspace:
-        reindex(
-            workspace, corpus, workspace.models.resolve(ref), SpecOptions(), promote=promote
-        )
+        reindex(workspace, corpus, workspace.models.resolve(ref), SpecOptions(), promote=promote)
 
 
 def run_promote(root: Path, corpus: str, die: str | None = None) -> None:
@@ -78,6 +80,7 @@ def run_writes(root: Path, corpus: str, seed: int, log: Path) -> None:
     with open_workspace(root) as workspace, log.open("a", buffering=1) as file:
         revision = 0
         while True:
+            time.sleep(0.005)  # three of these and the work they race share two cores
             revision += 1
             number = (revision * 31 + seed * 17) % 200 + seed * 1000
             if revision % 4 == 0:

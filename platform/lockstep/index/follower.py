@@ -32,6 +32,7 @@ class Follower:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._applied = threading.Condition()
+        self._rounds = 0  # how often something was applied; guarded by _applied
         self._held: dict[str, IndexVersion] = {}
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -51,21 +52,26 @@ class Follower:
     def wait_applied(self, corpus: str, seq: int, timeout_s: float) -> bool:
         """Wait until the generation that answers searches has applied `seq`."""
 
-        def is_applied() -> bool:
-            generation = self._serving.current(corpus)
-            version = self._applier.catalog.get(corpus, generation.version.number)
-            return version.applied_seq >= seq
-
         self.wake()
-        with self._applied:
-            deadline = time.monotonic() + timeout_s
-            while not is_applied():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                # Another process may be the one that applies: look again now and then.
-                self._applied.wait(min(left, self._poll_s))
-        return True
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rounds = self._rounds
+            # Not under the condition's lock: this may have to wait for a generation to be loaded,
+            # and whoever loads it applies changes on the way, which takes that lock.
+            if self._is_applied(corpus, seq):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            with self._applied:
+                if self._rounds == rounds:
+                    # Another process may be the one that applies: look again now and then.
+                    self._applied.wait(min(left, self._poll_s))
+
+    def _is_applied(self, corpus: str, seq: int) -> bool:
+        generation = self._serving.current(corpus)
+        version = self._applier.catalog.get(corpus, generation.version.number)
+        return version.applied_seq >= seq
 
     def apply(self, version: IndexVersion) -> None:
         """Bring one version to the head of the log, unless another process is doing so."""
@@ -78,6 +84,7 @@ class Follower:
         except (LeaseHeld, CollectionInUse) as error:
             logger.debug("not applying to %s: %s", version.collection, error)
         with self._applied:
+            self._rounds += 1
             self._applied.notify_all()
 
     def _run(self) -> None:
@@ -86,11 +93,14 @@ class Follower:
             self._wake.clear()
             for corpus in self._corpora():
                 self._guarded(self._follow, corpus)
+            self._guarded(lambda _: self._serving.end_previews(), "")
 
     def _corpora(self) -> list[str]:
-        names: list[str] = []
-        self._guarded(lambda _: names.extend(self._serving.store.aliases()), "")
-        return names
+        """The corpora of this workspace that have an alias; a shared store may hold others."""
+        names: set[str] = set()
+        self._guarded(lambda _: names.update(self._serving.store.aliases()), "")
+        self._guarded(lambda _: names.intersection_update(self._applier.corpora.names()), "")
+        return sorted(names)
 
     def _guarded(self, step: Callable[[str], None], corpus: str) -> None:
         """One corpus in trouble must not keep the others from being followed."""

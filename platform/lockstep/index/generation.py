@@ -46,7 +46,7 @@ class Generation:
             version=version,
             encoder=encoder,
             lexical=Bm25Encoder(version.spec.bm25),
-            splitter=PassageSplitter(encoder.tokenizer, version.spec.window_tokens),
+            splitter=splitter_for(encoder, version.spec.window_tokens),
         )
 
     @property
@@ -77,6 +77,12 @@ class Generation:
         """The first dimensions of each vector, normalised again; None without a prefilter."""
         dim = self.version.spec.prefilter_dim
         return None if dim is None else np.ascontiguousarray(self.encoder.truncate(dense, dim))
+
+
+def splitter_for(encoder: Encoder, window_tokens: int) -> PassageSplitter:
+    """Windows that leave room for the prompt the encoder puts before each passage."""
+    prompt = encoder.version.manifest.document_prompt
+    return PassageSplitter(encoder.tokenizer, window_tokens, prompt=prompt)
 
 
 def payload(passage: Passage) -> Json:

@@ -41,17 +41,17 @@ def point_id(document_id: str, number: int) -> str:
 
 
 class PassageSplitter:
-    """Splits documents into windows of at most `window_tokens`, title and special tokens included.
+    """Splits documents into windows of at most `window_tokens`, prompt and title included.
 
     A window ends at the last sentence end that fits; in a sentence longer than a window, between
     two tokens. Windows do not overlap.
     """
 
-    def __init__(self, tokenizer: Tokenizer, window_tokens: int) -> None:
-        """`tokenizer` must neither truncate nor pad."""
+    def __init__(self, tokenizer: Tokenizer, window_tokens: int, *, prompt: str = "") -> None:
+        """`tokenizer` must neither truncate nor pad; `prompt` goes before each encoded text."""
         self._tokenizer = tokenizer
         # One more for the tokens that may appear where title and text are joined.
-        self._capacity = window_tokens - tokenizer.num_special_tokens_to_add(is_pair=False) - 1
+        self._capacity = window_tokens - len(tokenizer.encode(prompt).ids) - 1
 
     def split(self, documents: Sequence[Document]) -> list[list[Passage]]:
         """The passages of each document, in order; every document has at least one."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.errors import (
@@ -27,9 +28,10 @@ from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.port import VectorStore
 
-# Writes may go on while a version catches up. It is close enough once a pass leaves so few behind
-# that the server applies them in a moment; if passes never get there, the promotion is refused.
-CLOSE_ENOUGH = 64
+# Writes may go on while a version catches up, so there is always something left. It is close enough
+# once a pass leaves this few changes behind: a server applies them before it answers from the
+# version. If passes never get there, writes come in faster than this machine encodes.
+CLOSE_ENOUGH = 1000
 MAX_PASSES = 8
 
 
@@ -175,15 +177,21 @@ class Rollouts:
     def _prove(self, version: IndexVersion, report: Report | None) -> ProbeReport | None:
         """Bring the version to the head of the log and check all of it."""
         self._bring_to_head(version, report)
-        try:
-            with self.leases.hold(version.collection):
-                applied_seq = self.catalog.get(version.corpus, version.number).applied_seq
-                generation = Generation.load(version, self.encoders)
-                probe = self.prober.prove(generation, applied_seq)
-        except (CollectionInUse, LeaseHeld):
-            if version.state is State.RETIRED:
-                return None  # a server holds it and keeps it fresh; it was proven when it went live
-            raise
+        deadline = time.monotonic() + self.wait_s
+        while True:
+            try:
+                with self.leases.hold(version.collection):
+                    applied_seq = self.catalog.get(version.corpus, version.number).applied_seq
+                    generation = Generation.load(version, self.encoders)
+                    probe = self.prober.prove(generation, applied_seq)
+                    break
+            except (CollectionInUse, LeaseHeld) as error:
+                if version.state is State.RETIRED:
+                    return None  # a server keeps it fresh; it was proven when it went live
+                # A server lets go of a candidate soon after the last search that pinned it.
+                if isinstance(error, LeaseHeld) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
         self._bring_to_head(version, report)  # what was written during the probe
         return probe
 
@@ -232,15 +240,20 @@ class Rollouts:
         self, corpus: str, step: str, live: IndexVersion | None, version: IndexVersion
     ) -> Iterator[None]:
         """Write to the corpus's history that a step began, and how it ended."""
-        numbers = {"from_version": live and live.number, "to_version": version.number}
-        self.catalog.record(corpus, step, "started", **numbers)
+        record = partial(
+            self.catalog.record,
+            corpus,
+            step,
+            from_version=live.number if live else None,
+            to_version=version.number,
+        )
+        record("started")
         try:
             yield
         except LockstepError as error:
-            detail = str(error)
-            self.catalog.record(corpus, step, "failed", detail=detail, **numbers)
+            record("failed", detail=str(error))
             raise
-        self.catalog.record(corpus, step, "done", **numbers)
+        record("done")
 
     def _drop(self, version: IndexVersion) -> bool:
         """Mark a version as dropped, unless a process is still building it."""

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lockstep.errors import CollectionInUse, LockstepError
+from lockstep.errors import CollectionInUse, LockstepError, SearchUnsupported
 from lockstep.index.generation import Generation
 from lockstep.index.probe import Prober
 from lockstep.index.rollouts import Rollouts
-from lockstep.index.versions import IndexVersion
+from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.port import VectorStore
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 RETRY_S = 10.0
 # The command that promoted a version may still have it open for a moment.
 RETRY_IN_USE_S = 0.3
+# A candidate that a search has pinned stays open this long, for the next such search.
+PREVIEW_S = 5.0
 
 Prepare = Callable[[IndexVersion], None]
 
@@ -29,6 +31,7 @@ class Failure:
 
     collection: str
     message: str
+    in_use: bool  # another process has it open, as a rule for a moment only
     retry_at: float  # monotonic seconds
 
 
@@ -46,6 +49,7 @@ class Serving:
     prober: Prober
     _current: dict[str, Generation] = field(default_factory=dict)
     _failures: dict[str, Failure] = field(default_factory=dict)
+    _previews: dict[str, float] = field(default_factory=dict)  # candidate -> when it was pinned
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def current(self, corpus: str) -> Generation:
@@ -59,7 +63,22 @@ class Serving:
         if current is not None and current.version.number == number:
             return current
         version = self.rollouts.catalog.get(corpus, number)
+        if version.state not in (State.CANDIDATE, State.LIVE, State.RETIRED):
+            raise SearchUnsupported(
+                f"Index version {version.label} of '{corpus}' is {version.state.value}; only live, "
+                "retired and candidate versions can be searched."
+            )
+        if version.state is State.CANDIDATE:
+            self._previews[version.collection] = time.monotonic()
         return Generation.load(version, self.encoders)
+
+    def end_previews(self) -> None:
+        """Let go of candidates that no search has pinned lately: a command may want to promote."""
+        for collection, pinned_at in list(self._previews.items()):
+            if time.monotonic() - pinned_at > PREVIEW_S:
+                del self._previews[collection]
+                if collection not in {generation.collection for generation in self.loaded()}:
+                    self.store.release(collection)
 
     def refresh(self, corpus: str, *, prepare: Prepare | None = None) -> Generation:
         """Follow the alias. Where the new generation fails, the old one goes on answering.
@@ -76,9 +95,9 @@ class Serving:
             try:
                 generation = self._load(self.rollouts.live(corpus), prepare)
             except LockstepError as error:
+                self._note_failure(corpus, current, error)
                 if current is None:
                     raise
-                self._note_failure(corpus, current, error)
                 return current
             self._current[corpus] = generation
             self._failures.pop(corpus, None)
@@ -86,7 +105,7 @@ class Serving:
             return generation
 
     def failure(self, corpus: str) -> Failure | None:
-        """Why an older generation is still answering, if that is so."""
+        """Why the live version does not answer, if that is so."""
         return self._failures.get(corpus)
 
     def loaded(self) -> list[Generation]:
@@ -102,14 +121,19 @@ class Serving:
 
     def _failed_lately(self, corpus: str) -> bool:
         failure = self._failures.get(corpus)
-        return failure is not None and time.monotonic() < failure.retry_at
+        return (
+            failure is not None
+            and time.monotonic() < failure.retry_at
+            and failure.collection == self.store.aliases().get(corpus)
+        )
 
-    def _note_failure(self, corpus: str, current: Generation, error: LockstepError) -> None:
-        collection = self.store.aliases().get(corpus, "")
+    def _note_failure(self, corpus: str, current: Generation | None, error: LockstepError) -> None:
+        collection = self.store.aliases().get(corpus)
+        if collection is None:
+            return  # nothing is live
         in_use = isinstance(error, CollectionInUse)
         retry_at = time.monotonic() + (RETRY_IN_USE_S if in_use else RETRY_S)
-        self._failures[corpus] = Failure(collection, str(error), retry_at)
+        self._failures[corpus] = Failure(collection, str(error), in_use, retry_at)
         level = logging.INFO if in_use else logging.ERROR
-        logger.log(
-            level, "not serving %s yet, staying with %s: %s", collection, current.name, error
-        )
+        staying = current.name if current else "none"
+        logger.log(level, "not serving %s yet, staying with %s: %s", collection, staying, error)

@@ -12,8 +12,8 @@ from lockstep.index.passages import Passage, PassageSplitter, point_id
 def word_tokenizer() -> Tokenizer:
     """One token per word or punctuation mark, and two special tokens per text."""
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     return tokenizer
@@ -64,10 +64,16 @@ def test_a_long_title_leaves_room_for_the_text() -> None:
     assert passages[0].document.title == "word " * 30
 
 
+def test_a_prompt_takes_its_tokens_from_the_window() -> None:
+    splitter = PassageSplitter(TOKENIZER, 16, prompt="passage for retrieval :")
+    (passages,) = splitter.split([Document("d", "alpha beta gamma. " * 20)])
+    assert all(tokens(p.encoded_text) + 4 <= 16 for p in passages)
+
+
 def test_chinese_sentences_end_without_spaces() -> None:
     text = "春天来了。花儿开了。" * 8
     tokenizer = word_tokenizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     passages = PassageSplitter(tokenizer, 16).split([Document("d", text)])[0]
     assert "".join(p.text for p in passages) == text
     assert all(p.text.endswith("。") for p in passages)

@@ -1,0 +1,152 @@
+"""Reindex: build a candidate beside the live version, prove it, and, if asked, promote it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from lockstep.bootstrap import Workspace
+from lockstep.errors import InvalidInput, ProbeFailed
+from lockstep.index.applier import Progress
+from lockstep.index.generation import Generation, splitter_for
+from lockstep.index.leases import Lease
+from lockstep.index.probe import ProbeReport
+from lockstep.index.rollouts import Swap
+from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.versions import IndexVersion, State
+from lockstep.lexical.bm25 import measure_average_length
+from lockstep.models.registry import ModelVersion
+
+# Documents read to measure the average passage length for BM25; all of them in a smaller corpus.
+LENGTH_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Reindexed:
+    """What a reindex built."""
+
+    version: IndexVersion
+    resumed: bool
+    progress: Progress
+    probe: ProbeReport
+    swap: Swap | None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom to tell how a reindex gets on."""
+
+    stage: Callable[[str], None] = lambda _: None
+    progress: Callable[[Progress], None] = lambda _: None
+
+
+def reindex(
+    workspace: Workspace,
+    corpus: str,
+    model: ModelVersion,
+    options: SpecOptions,
+    *,
+    promote: bool = False,
+    listener: Listener | None = None,
+) -> Reindexed:
+    """Build an index version of a corpus with a model version.
+
+    An unfinished build with the same model and options is resumed. Raises InvalidInput for an empty
+    corpus, LeaseHeld where another process builds it, ProbeFailed where the result is not sound.
+    """
+    listener = listener or Listener()
+    workspace.rollouts.reconcile(corpus)
+    if not workspace.corpora.info(corpus).documents:
+        raise InvalidInput(
+            f"Corpus '{corpus}' has no documents to index.",
+            next_step=f"Add some: lockstep ingest {corpus} FILE",
+        )
+    unfinished = _unfinished(workspace, corpus, model, options)
+    version = unfinished or _begin(workspace, corpus, model, options, listener)
+    generation = Generation.load(version, workspace.encoders)
+    with workspace.leases.hold(version.collection) as lease:
+        _create_collection(workspace, version, generation.encoder.dim, lease)
+        progress = _build(workspace, generation, lease, listener)
+        probe = _prove(workspace, generation, listener)
+        workspace.catalog.set_state(version, State.CANDIDATE)
+    workspace.catalog.record(corpus, "build", "done", to_version=version.number)
+    swap = _promote(workspace, version, listener) if promote else None
+    return Reindexed(
+        version=workspace.catalog.get(corpus, version.number),
+        resumed=unfinished is not None,
+        progress=progress,
+        probe=probe,
+        swap=swap,
+    )
+
+
+def _unfinished(
+    workspace: Workspace, corpus: str, model: ModelVersion, options: SpecOptions
+) -> IndexVersion | None:
+    """The newest build of the same thing that was begun and not finished."""
+    begun = [
+        version
+        for version in workspace.catalog.in_state(corpus, State.BUILDING)
+        if version.model_digest == model.digest and version.spec.matches(options, model.manifest)
+    ]
+    return begun[-1] if begun else None
+
+
+def _begin(
+    workspace: Workspace,
+    corpus: str,
+    model: ModelVersion,
+    options: SpecOptions,
+    listener: Listener,
+) -> IndexVersion:
+    resolve(options, model.manifest, avg_length=1.0)  # refuses bad options before any work
+    listener.stage("measuring passages")
+    average = measure_average_length(
+        _passage_texts(workspace, corpus, model, options), language=options.language
+    )
+    return workspace.catalog.add(corpus, model, resolve(options, model.manifest, average))
+
+
+def _passage_texts(
+    workspace: Workspace, corpus: str, model: ModelVersion, options: SpecOptions
+) -> Iterator[str]:
+    """The texts of the passages that a spread of the corpus's documents gives."""
+    spec = resolve(options, model.manifest, avg_length=1.0)
+    splitter = splitter_for(workspace.encoders.get(model.ref), spec.window_tokens)
+    documents = workspace.corpora.spread(corpus, LENGTH_SAMPLE)
+    while batch := list(islice(documents, 256)):
+        for passages in splitter.split(batch):
+            yield from (passage.encoded_text for passage in passages)
+
+
+def _create_collection(workspace: Workspace, version: IndexVersion, dim: int, lease: Lease) -> None:
+    """Create the collection, unless an interrupted build has done so."""
+    if version.collection in workspace.store.collections():
+        return
+    workspace.catalog.checkpoint(version, 0, lease)  # whatever was applied is gone with it
+    workspace.store.create(version.collection, version.spec.schema(dim), version.manifest())
+
+
+def _build(
+    workspace: Workspace, generation: Generation, lease: Lease, listener: Listener
+) -> Progress:
+    listener.stage("encoding")
+    progress = workspace.applier.apply(generation, lease, report=listener.progress)
+    listener.stage("optimising")
+    workspace.store.optimize(generation.collection)
+    workspace.store.flush(generation.collection)
+    return progress
+
+
+def _prove(workspace: Workspace, generation: Generation, listener: Listener) -> ProbeReport:
+    listener.stage("probing")
+    version = workspace.catalog.get(generation.version.corpus, generation.version.number)
+    try:
+        return workspace.prober.prove(generation, version.applied_seq)
+    except ProbeFailed as error:
+        workspace.catalog.set_state(version, State.FAILED, reason=error.message)
+        raise
+
+
+def _promote(workspace: Workspace, version: IndexVersion, listener: Listener) -> Swap:
+    listener.stage("promoting")
+    return workspace.rollouts.promote(version.corpus, version.number, report=listener.progress)
