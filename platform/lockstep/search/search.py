@@ -53,7 +53,7 @@ def _rank(
     generation: Generation, store: VectorStore, request: SearchRequest, vector: Vector | None
 ) -> list[Ranked]:
     """Rank deep enough to fill the request's window, where the index can."""
-    condition = None if request.filter is None else prefixed(request.filter, "metadata")
+    condition = None if request.filter is None else prefixed(request.filter, "metadata.")
     depth = first_depth(request)
     while True:
         branches = make_plan(request, generation, vector, depth)

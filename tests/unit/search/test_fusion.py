@@ -20,11 +20,8 @@ def test_scores_are_sums_of_reciprocal_ranks() -> None:
     fused = reciprocal_rank_fusion(
         {"dense": ranking("a", "b"), "lexical": ranking("b", "c")}, WEIGHTS, k=60
     )
-    assert [(r.id, r.score) for r in fused] == [
-        ("b", pytest.approx(1 / 62 + 1 / 61)),
-        ("a", pytest.approx(1 / 61)),
-        ("c", pytest.approx(1 / 62)),
-    ]
+    assert [r.id for r in fused] == ["b", "a", "c"]
+    assert [r.score for r in fused] == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
     assert fused[0].places["dense"].rank == 2
     assert fused[0].places["lexical"].rank == 1
 
