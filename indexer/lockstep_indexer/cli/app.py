@@ -22,12 +22,12 @@ from lockstep_indexer.cli import (
     workspace,
 )
 from lockstep_indexer.cli.options import JsonOption, VerboseOption, WorkspaceOption
-from lockstep_indexer.cli.streams import write_line
+from lockstep_indexer.cli.streams import accept_any_text, write_line
 
 app = typer.Typer(
     name="lockstep",
     help="Keeps an embedding model and its search index in lockstep.",
-    epilog="[bold]Start here[/]\n\n  lockstep demo\n\n  lockstep init && lockstep ingest docs docs.jsonl",
+    epilog="Example: [cyan]lockstep demo[/]",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `errors` says what the codes mean."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    accept_any_text()
     as_json = "--json" in flags
     verbose = bool({"-v", "--verbose"} & set(flags))
     try:
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return errors.report(errors.of_interrupt(), as_json=as_json)
     except BaseException as error:
+        if _is_help(error):
+            return errors.USAGE
         if verbose and not isinstance(error, KeyboardInterrupt):
             traceback.print_exc()
         return errors.report(_failure(error), as_json=as_json)
@@ -91,3 +94,8 @@ def _failure(error: BaseException) -> errors.Failure:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return errors.of_usage(message, context.command_path if context else "lockstep")
     return errors.failure_of(error)
+
+
+def _is_help(error: BaseException) -> bool:
+    """A command that got nothing at all has printed its help by now."""
+    return type(error).__name__ == "NoArgsIsHelpError"

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lockstep_indexer.cli.options import FILLING, CorpusArgument, command
-from lockstep_indexer.cli.render import done, duration, next_step, note, plural, table
+from lockstep_indexer.cli.render import done, duration, next_step, note, plural, printable, table
 from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
@@ -52,15 +52,17 @@ def ingest(
         bool, typer.Option("--index/--no-index", help="Bring the live index up to date as well.")
     ] = True,
 ) -> None:
-    """Add or replace documents by id; make what is live search them too.
+    """Add, replace or delete documents, by id.
 
-    A corpus comes into being with its first document. Documents are durable once they are counted.
+    What is live searches them at once. A corpus comes into being with its first document. Documents
+    are durable once they are counted.
     """
     if not files and delete is None:
         raise typer.BadParameter("Nothing to do: give a FILE, or --delete IDS.TXT.")
     from lockstep.corpus.ingest import ingest as ingest_files
     from lockstep.corpus.readers import read_ids
     from lockstep_indexer.build.follow import bring_up_to_date
+    from lockstep_indexer.build.reindex import Listener
 
     with session.workspace() as workspace, session.bars() as bars:
         bars.stage("reading documents")
@@ -75,9 +77,8 @@ def ingest(
             max_document_bytes=workspace.settings.max_document_bytes,
             progress=bars.ingest,
         )
-        if index:
-            bars.stage("updating indexes")
-        followed = bring_up_to_date(workspace, corpus, report=bars.applied) if index else []
+        listener = Listener(stage=bars.stage, progress=bars.applied)
+        followed = bring_up_to_date(workspace, corpus, listener=listener) if index else []
         total = workspace.corpora.count(corpus)
     session.show(
         {"corpus": corpus, "documents": total, **_json(report), "indexes": _indexes(followed)},
@@ -130,7 +131,7 @@ def _rendered(corpus: str, total: int, report: "IngestReport") -> list[Renderabl
 
 def _rejections(report: "IngestReport") -> Group:
     lines = [
-        Text.assemble((f"  {each.file}:{each.line}: ", "faint"), each.reason)
+        Text.assemble((f"  {each.file}:{each.line}: ", "faint"), printable(each.reason))
         for each in report.rejected[:SHOWN_REJECTIONS]
     ]
     if (more := report.rejected_count - len(lines)) > 0:
@@ -140,6 +141,8 @@ def _rejections(report: "IngestReport") -> Group:
 
 def _followed(each: "Followed") -> Text:
     name = f"index {each.version.label} ({each.version.state.value})"
+    if each.left_to and not each.lag:
+        return done(f"{name} is up to date. {each.left_to} It applied the changes itself.")
     if each.left_to:
         return note(f"{name}: {each.left_to} It applies the {plural(each.lag, 'change')} itself.")
     if each.progress is None:

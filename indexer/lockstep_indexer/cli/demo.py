@@ -14,11 +14,14 @@ def demo(
     session: Session,
     folder: Annotated[
         Path,
-        typer.Argument(metavar="[DIR]", help="Where its workspace goes; an earlier demo's is replaced."),
+        typer.Argument(
+            metavar="DIR", help="Where its workspace goes; an earlier demo's is replaced."
+        ),
     ] = Path("lockstep-demo"),
 ) -> None:
-    """Show the main job on real documents: build, promote, swap the model, roll back.
+    """Show the main job on real documents, start to end.
 
+    Builds an index, fine-tunes the model, swaps both under running searches, and rolls back.
     Takes a few minutes on a laptop. The workspace stays, for you to play with.
     """
     from lockstep_indexer.demo import run

@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed: one line that begins with "error:", and the next step on a line of its own, on stderr |
+| 1 | failed: a line "error: ..." on stderr, and the next step on a line of its own |
 | 2 | not understood: the command line itself is wrong |
 | 130 | interrupted by Ctrl-C |
 
@@ -16,14 +16,11 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from lockstep.errors import LockstepError, StorageFull
+from lockstep.errors import InvalidInput, LockstepError
+from lockstep_indexer.cli.render import printable
 from lockstep_indexer.cli.streams import error_console, write_line
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-
-class CheckFailed(LockstepError):
-    """Something that `lockstep doctor` looked at is not as it should be."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,11 @@ class Failure:
 
 
 def of_lockstep(error: LockstepError) -> Failure:
-    return Failure(type(error).__name__, error.message, error.next_step)
+    wrong_input = isinstance(error, InvalidInput)
+    usual = (
+        "Correct that and run it again." if wrong_input else "See how it stands: lockstep status"
+    )
+    return Failure(type(error).__name__, error.message, error.next_step or usual)
 
 
 def of_os(error: OSError) -> Failure:
@@ -78,7 +79,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.strerror:
         return of_os(error)
     if isinstance(error, MemoryError):
-        return of_lockstep(StorageFull("The memory is full.", next_step="Free some memory."))
+        return Failure("MemoryError", "The memory is full.", "Free some, and run it again.")
     return of_unexpected(error)
 
 
@@ -91,14 +92,8 @@ def report(failure: Failure, *, as_json: bool) -> int:
     style = "warn" if failure.exit_code == INTERRUPTED else "bad"
     label = "" if failure.exit_code == INTERRUPTED else "error: "
     console.print(
-        Text.assemble((label, f"bold {style}"), _one_line(failure.message)), soft_wrap=True
+        Text.assemble((label, f"bold {style}"), printable(failure.message)), soft_wrap=True
     )
     if failure.next_step:
-        console.print(
-            Text.assemble(("→ ", "faint"), _one_line(failure.next_step)), soft_wrap=True
-        )
+        console.print(Text.assemble(("→ ", "faint"), printable(failure.next_step)), soft_wrap=True)
     return failure.exit_code
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

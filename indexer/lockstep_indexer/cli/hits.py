@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.constrain import Constrain
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from lockstep_indexer.cli.render import note, plural
+from lockstep_indexer.cli.render import note, plural, printable
 
 if TYPE_CHECKING:
     from lockstep.lexical.bm25 import Bm25Settings
@@ -43,7 +44,7 @@ class Matcher:
 
 def excerpt(text: str, matcher: Matcher, length: int) -> Text:
     """The part of a text, about `length` characters, that holds most of the matched words."""
-    flat = " ".join(text.split())
+    flat = printable(text)
     start = _best_start([begin for begin, _ in matcher.spans(flat)], len(flat), length)
     cut = flat[start : start + length]
     if start + length < len(flat):
@@ -86,7 +87,9 @@ class Answers:
         width = min(options.max_width, MAX_TEXT_WIDTH)
         for query, answer in zip(self._queries, self._answers, strict=True):
             if len(self._queries) > 1:
-                yield Rule(Text(query, "name"), align="left", style="faint")
+                yield Constrain(
+                    Rule(Text(printable(query), "name"), align="left", style="faint"), width
+                )
             yield from self._hits(query, answer, width)
             yield _footer(answer)
         if self._lag:
@@ -101,7 +104,7 @@ class Answers:
         for rank, hit in enumerate(answer.hits, start=self._first_rank):
             yield _head(rank, hit)
             text = excerpt(hit.text, matcher, (width - 5) * TEXT_LINES - 4)
-            yield Padding(text, (0, 0, 0, 5), expand=False) if width else text
+            yield Constrain(Padding(text, (0, 0, 0, 5), expand=False), width)
             if hit.explain is not None:
                 yield Text(f"     {_explained(hit)}", "faint")
 
@@ -118,12 +121,13 @@ def rendered(
 
 
 def _head(rank: int, hit: "Hit") -> Text:
-    named = hit.title and hit.title != hit.document_id
+    title, name = printable(hit.title), printable(hit.document_id)
+    named = title and title != name
     return Text.assemble(
         (f"{rank:>3}  ", "faint"),
         (f"{hit.score:.4f}  ", "command"),
-        (hit.title if named else hit.document_id, "name"),
-        (f"  {hit.document_id}" if named else "", "faint"),
+        (title if named else name, "name"),
+        (f"  {name}" if named else "", "faint"),
     )
 
 

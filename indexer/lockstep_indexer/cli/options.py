@@ -86,11 +86,20 @@ def command(
             function(session, **arguments)
 
         run.__dict__["__signature__"] = _signature(function)
-        epilog = "[bold]Example[/]\n\n" + "\n\n".join(f"  {line}" for line in example.splitlines())
-        app.command(name, epilog=epilog, rich_help_panel=panel, no_args_is_help=False)(run)
+        app.command(
+            name,
+            help=_unwrapped(inspect.getdoc(function) or ""),
+            epilog=f"Example: [cyan]{example}[/]",
+            rich_help_panel=panel,
+        )(run)
         return function
 
     return register
+
+
+def _unwrapped(docstring: str) -> str:
+    """Each paragraph on one line: the terminal wraps it to its own width."""
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
 
 
 def _signature(function: Callable[..., None]) -> inspect.Signature:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
 
 from lockstep_indexer.cli.render import duration, megabytes
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from lockstep.index.applier import Progress as ApplierProgress
 
 PLAIN_EVERY_S = 10.0
+BAR_WIDTH = 24
+_BESIDE_DETAILS = BAR_WIDTH + 23  # spinner, stage, bar, and the space between
 
 
 @dataclass
@@ -52,16 +55,19 @@ class Bars:
     _task: TaskID | None = None
     _stage: str = ""
     _meters: dict[str, Meter] = field(default_factory=dict)
+    _details: list[str] = field(default_factory=list)
+    _started: float = 0.0
     _printed_at: float = 0.0
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._progress = Progress(
-                SpinnerColumn("dots", finished_text="[good]✓[/]"),
-                TextColumn("{task.description:<18}"),
-                BarColumn(bar_width=24),
+                SpinnerColumn("dots"),
+                TextColumn("{task.description:<18}", markup=False),
+                BarColumn(bar_width=BAR_WIDTH),
                 TextColumn("{task.fields[detail]}", style="faint"),
                 console=self.console,
+                transient=True,
             )
             self._progress.start()
         return self
@@ -80,7 +86,8 @@ class Bars:
     def stage(self, name: str) -> None:
         """Begin a stage whose length is not known; the one before it is done."""
         self._finish_stage()
-        self._stage, self._meters, self._printed_at = name, {}, time.monotonic()
+        self._stage, self._meters, self._details = name, {}, []
+        self._started = self._printed_at = time.monotonic()
         if self._progress is not None:
             self._task = self._progress.add_task(name, total=None, detail="")
         else:
@@ -93,25 +100,25 @@ class Bars:
         self._advance(
             progress.bytes_read,
             progress.bytes_total,
-            f"{progress.documents:,} documents",
-            rate(written.rate(), "documents"),
-            f"{megabytes(progress.bytes_read)} of {megabytes(progress.bytes_total)}",
-            f"{progress.rejected:,} rejected" if progress.rejected else "",
-            eta(read.eta_s(progress.bytes_total)),
+            [
+                f"{progress.documents:,} documents",
+                per_second(written.rate()),
+                f"{megabytes(progress.bytes_read)} of {megabytes(progress.bytes_total)}",
+                f"{progress.rejected:,} rejected" if progress.rejected else "",
+            ],
+            read.eta_s(progress.bytes_total),
         )
 
     def applied(self, progress: "ApplierProgress") -> None:
         """Show how far the fold of a change log has come."""
         changes = self._meter("changes", progress.applied_seq)
         documents = progress.documents + progress.deleted
-        per_second = documents / progress.total_s if progress.total_s else None
+        speed = documents / progress.total_s if progress.total_s else None
         self._advance(
             progress.applied_seq,
             progress.head_seq,
-            f"{documents:,} documents",
-            f"{progress.passages:,} passages",
-            rate(per_second, "documents"),
-            eta(changes.eta_s(progress.head_seq)),
+            [f"{documents:,} documents", per_second(speed), f"{progress.passages:,} passages"],
+            changes.eta_s(progress.head_seq),
         )
 
     def _meter(self, name: str, value: float) -> Meter:
@@ -119,33 +126,42 @@ class Bars:
         meter.read(value)
         return meter
 
-    def _advance(self, done: float, total: float, *details: str) -> None:
-        detail = " · ".join(filter(None, details))
+    def _advance(self, done: float, total: float, details: list[str], eta_s: float | None) -> None:
+        self._details = [detail for detail in details if detail]
+        left = [f"{duration(eta_s)} left"] if eta_s else []
         if self._progress is not None and self._task is not None:
+            detail = fitted([*left, *self._details], self.console.width - _BESIDE_DETAILS)
             self._progress.update(self._task, completed=done, total=total, detail=detail)
         elif time.monotonic() - self._printed_at >= PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
-            self._line(f"{self._stage}: {done / total if total else 1:.0%} · {detail}")
+            share = done / total if total else 1.0
+            self._line(" · ".join([f"{self._stage}: {share:.0%}", *self._details, *left]))
 
     def _finish_stage(self) -> None:
         if self._progress is None or self._task is None:
             return
-        task = self._progress.tasks[self._task]
-        total = task.total or 1
-        detail = f"{task.fields['detail'].partition(' · about')[0]} · {duration(task.elapsed or 0)}"
-        self._progress.update(
-            self._task, completed=total, total=total, detail=detail.removeprefix(" · ")
-        )
+        self._progress.remove_task(self._task)
+        self._task = None
+        told = " · ".join([duration(time.monotonic() - self._started), *self._details])
+        mark = Text.assemble(("✓ ", "good"), f"{self._stage:<18} ", (told, "faint"))
+        self.console.print(mark)
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
 
 
-def rate(per_second: float | None, unit: str) -> str:
-    if per_second is None:
+def per_second(rate: float | None) -> str:
+    if rate is None:
         return ""
-    return f"{per_second:,.0f} {unit}/s" if per_second >= 10 else f"{per_second:.1f} {unit}/s"
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
-def eta(seconds: float | None) -> str:
-    return "" if not seconds else f"about {duration(seconds)} left"
+def fitted(details: list[str], width: int) -> str:
+    """As many of the details, first ones first, as fit on the line."""
+    line = ""
+    for detail in details:
+        longer = f"{line} · {detail}" if line else detail
+        if len(longer) > width:
+            break
+        line = longer
+    return line

@@ -6,7 +6,6 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from lockstep_indexer.cli.model import registered
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
 from lockstep_indexer.cli.render import duration, facts, next_step
 from lockstep_indexer.cli.rollout import probe_facts, swap_json, swap_rendered
@@ -14,6 +13,7 @@ from lockstep_indexer.cli.session import Json, Session
 from lockstep_indexer.cli.status import version_json
 
 if TYPE_CHECKING:
+    from lockstep.index.applier import Progress
     from lockstep_indexer.build.reindex import Reindexed
 
 _PANEL = "How it is built"
@@ -64,12 +64,13 @@ def reindex(
         typer.Option(help="A smaller copy in memory, rescored in full.", rich_help_panel=_PANEL),
     ] = "none",
 ) -> None:
-    """Encode the whole corpus into a new index version beside the live one, and prove it.
+    """Build a new index version beside the live one.
 
-    Searches go on the whole time. An interrupted build goes on where it stopped when the same
-    command runs again.
+    Encodes every document with the model, and proves the result. Searches go on the whole time. An
+    interrupted build goes on where it stopped when the same command runs again.
     """
     from lockstep.index.spec import SpecOptions
+    from lockstep_indexer.build.model_refs import resolve_or_add
     from lockstep_indexer.build.reindex import Listener
     from lockstep_indexer.build.reindex import reindex as build
 
@@ -83,7 +84,8 @@ def reindex(
     with session.workspace() as workspace, session.bars() as bars:
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
         bars.stage("loading the model")
-        version = registered(workspace, model)
+        version = resolve_or_add(workspace, model)
+        workspace.encoders.get(version.ref)
         listener = Listener(stage=bars.stage, progress=bars.applied)
         result = build(workspace, corpus, version, options, promote=promote, listener=listener)
     session.show(_json(result), *_rendered(result))
@@ -106,8 +108,6 @@ def _json(result: "Reindexed") -> Json:
 
 def _rendered(result: "Reindexed") -> list[RenderableType]:
     version, progress = result.version, result.progress
-    share = progress.encode_s / progress.total_s if progress.total_s else 0.0
-    speed = progress.documents / progress.total_s if progress.total_s else 0.0
     prefilter = version.spec.prefilter_dim
     parts: list[RenderableType] = [
         Text.assemble(
@@ -119,20 +119,31 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
         facts(
             [
                 ("documents", f"{result.probe.documents:,}"),
-                ("passages", f"{result.probe.points:,} of at most {version.spec.window_tokens} tokens"),
                 (
-                    "time",
-                    f"{duration(progress.total_s)}, {share:.0%} of it encoding "
-                    f"({speed:,.0f} documents/s)",
+                    "passages",
+                    f"{result.probe.points:,} of at most {version.spec.window_tokens} tokens",
                 ),
+                ("time", _time(progress)),
                 ("prefilter", f"{prefilter} dimensions" if prefilter else "none"),
                 *probe_facts(result.probe),
             ]
         ),
     ]
     if result.swap is not None:
-        return [*parts, *swap_rendered(result.swap)]
-    return [*parts, next_step(f"lockstep promote {version.corpus} {version.number}", "Make it live")]
+        return [*parts, *swap_rendered(result.swap, with_probe=False)]
+    return [
+        *parts,
+        next_step(f"lockstep promote {version.corpus} {version.number}", "Make it live"),
+    ]
+
+
+def _time(progress: "Progress") -> str:
+    if not progress.documents:
+        return "nothing was left to encode"
+    return (
+        f"{duration(progress.total_s)}, {progress.encode_s / progress.total_s:.0%} of it encoding "
+        f"({progress.documents / progress.total_s:,.0f} documents/s)"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

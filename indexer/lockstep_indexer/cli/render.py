@@ -1,6 +1,7 @@
 """How figures and tables look."""
 
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -35,7 +36,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> RenderableType:
     for name, value in pairs:
         if value not in (None, ""):
             made.add_row(name, value if isinstance(value, Text) else str(value))
-    return Padding(made, (0, 0, 0, 2))
+    return Padding(made, (0, 0, 0, 2), expand=False)
 
 
 def heading(text: str, note: str = "") -> Text:
@@ -52,7 +53,9 @@ def note(text: str) -> Text:
 
 def next_step(command: str, why: str = "") -> Text:
     """The command to run next."""
-    return Text.assemble(("→ ", "faint"), (f"{why}: " if why else "", "faint"), (command, "command"))
+    return Text.assemble(
+        ("→ ", "faint"), (f"{why}: " if why else "", "faint"), (command, "command")
+    )
 
 
 def state(name: str) -> Text:
@@ -61,9 +64,9 @@ def state(name: str) -> Text:
 
 def duration(seconds: float) -> str:
     """A length of time as people say it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -88,10 +91,26 @@ def moment(at: float) -> str:
 
 def megabytes(count: float) -> str:
     """Bytes in the unit that suits them; 1 MB is a million bytes."""
-    for limit, size, unit in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
+    for limit, size, unit in (
+        (1e3, 1, "B"),
+        (999_950, 1e3, "kB"),
+        (999_950_000, 1e6, "MB"),
+        (999_950_000_000, 1e9, "GB"),
+    ):
         if count < limit:
             return f"{count / size:.0f} {unit}" if size == 1 else f"{count / size:.1f} {unit}"
-    return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e12:,.1f} TB"
+
+
+def printable(text: str) -> str:
+    """A text from outside as one line that cannot steer the terminal: no control characters."""
+    return " ".join("".join(_shown(character) for character in text).split())
+
+
+def _shown(character: str) -> str:
+    if character.isspace():
+        return " "
+    return "\ufffd" if unicodedata.category(character) in ("Cc", "Cs") else character
 
 
 def plural(count: int, noun: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VersionArgument = Annotated[
     int | None,
     typer.Argument(
-        metavar="[VERSION]",
+        metavar="VERSION",
         parser=index_version,
         help="3 or v3. Without it: the newest candidate.",
         show_default=False,
@@ -27,10 +27,10 @@ VersionArgument = Annotated[
 
 
 def promote(session: Session, corpus: CorpusArgument, version: VersionArgument = None) -> None:
-    """Make an index version live: bring it up to date, prove it, swap the alias.
+    """Prove an index version and make it live.
 
-    Searches go on the whole time; servers follow within a second. Nothing has changed where it
-    fails.
+    It is brought up to date, proven, and named by the alias in one write. Searches go on the whole
+    time; servers follow within a second. Nothing has changed where it fails.
     """
     with session.workspace() as workspace, session.bars() as bars:
         bars.stage("promoting")
@@ -39,9 +39,9 @@ def promote(session: Session, corpus: CorpusArgument, version: VersionArgument =
 
 
 def rollback(session: Session, corpus: CorpusArgument) -> None:
-    """Make the version that was live before live again, with every write since.
+    """Make the version before live again.
 
-    Nothing is encoded again, unless it has missed writes.
+    It has every write since. Nothing is encoded again, unless it has missed writes.
     """
     with session.workspace() as workspace, session.bars() as bars:
         bars.stage("rolling back")
@@ -56,9 +56,10 @@ def gc(
         bool, typer.Option("--dry-run", help="Only say what would be dropped.")
     ] = False,
 ) -> None:
-    """Drop retired, failed and abandoned index versions; the live one and candidates stay.
+    """Drop index versions that are no longer needed.
 
-    Asks nothing. After it there is nothing to roll back to.
+    Retired, failed and abandoned ones go; the live one and candidates stay. Asks nothing. After it
+    there is nothing to roll back to.
     """
     from lockstep_indexer.build.reclaim import droppable, used_bytes
 
@@ -97,16 +98,19 @@ def swap_json(swap: "Swap") -> Json:
     }
 
 
-def swap_rendered(swap: "Swap") -> list[RenderableType]:
+def swap_rendered(swap: "Swap", *, with_probe: bool = True) -> list[RenderableType]:
     live = swap.live
     if not swap.changed:
         return [note(f"{live.label} of '{swap.corpus}' was live already; nothing has changed.")]
     parts: list[RenderableType] = [
         Text.assemble(
-            ("✓ ", "good"), f"{swap.corpus} → ", (live.collection, "name"), f" ({live.model_ref}) is live"
+            ("✓ ", "good"),
+            f"{swap.corpus} → ",
+            (live.collection, "name"),
+            f" ({live.model_ref}) is live",
         )
     ]
-    if swap.probe is not None:
+    if with_probe and swap.probe is not None:
         parts.append(facts(probe_facts(swap.probe)))
     if swap.previous is not None:
         before = f"{swap.previous.label} ({swap.previous.model_ref}) stays ready; to go back"
@@ -122,7 +126,10 @@ def swap_rendered(swap: "Swap") -> list[RenderableType]:
 def probe_facts(probe: "ProbeReport") -> list[tuple[str, object]]:
     found = ", ".join(f"{name} {share:.0%}" for name, share in probe.samples.self_found.items())
     return [
-        ("probe", f"{probe.documents:,} documents and {probe.points:,} passages agree by id and hash"),
+        (
+            "probe",
+            f"{probe.documents:,} documents and {probe.points:,} passages agree by id and hash",
+        ),
         (
             "encoded again",
             f"{plural(probe.samples.samples, 'passage')}, cosine ≥ {probe.samples.min_cosine:.4f}",

@@ -86,7 +86,7 @@ def search(
         ),
     ] = None,
 ) -> None:
-    """Search a corpus and show the best passages.
+    """Search a corpus; show the best passages.
 
     Scores are comparable within one answer only; higher is better. Times are milliseconds.
     """
@@ -106,7 +106,7 @@ def search(
         )
         for query in queries
     ]
-    with session.workspace() as workspace:
+    with session.waiting("loading the model"), session.workspace() as workspace:
         answers = [workspace.search(corpus, r, index_version=number) for r in requests]
         collection = answers[0].index_version
         version = next(v for v in workspace.catalog.versions(corpus) if v.collection == collection)

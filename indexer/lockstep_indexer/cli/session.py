@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,10 @@ class Session:
     def bars(self) -> Bars:
         """Progress on stderr, for as long as the block lasts."""
         return Bars(self.err)
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A spinner on stderr in a terminal; it leaves nothing behind."""
+        return self.err.status(f"{what} …") if self.err.is_terminal else nullcontext()
 
     def show(self, document: Json, *renderables: RenderableType) -> None:
         """Print what a command did: the document under --json, else the renderables."""

@@ -20,14 +20,15 @@ SHOWN_STEPS = 10
 
 OptionalCorpus = Annotated[
     str | None,
-    typer.Argument(metavar="[CORPUS]", help="One corpus; without it, all of them."),
+    typer.Argument(metavar="CORPUS", help="One corpus; without it, all of them."),
 ]
 
 
 def status(session: Session, corpus: OptionalCorpus = None) -> None:
-    """Show every corpus, or one corpus's index versions and the last steps of its rollouts.
+    """Show every corpus, or all about one.
 
-    Lag counts the changes that an index version has not applied yet.
+    Of one corpus: its index versions, and the last steps of its rollouts. Lag counts the changes
+    that an index version has not applied yet.
     """
     with session.workspace() as workspace:
         if corpus is None:
@@ -99,10 +100,16 @@ def _corpora(root: str, rows: list[Json]) -> list[RenderableType]:
             heading(root, "no corpus yet"),
             next_step("lockstep ingest CORPUS FILE...", "Add documents"),
         ]
-    made = table("corpus", "documents", "live", "model", "lag", "others", right=["documents", "lag"])
+    made = table(
+        "corpus", "documents", "live", "model", "lag", "others", right=["documents", "lag"]
+    )
     for row in rows:
-        live, others = row["live"], Text(", ").join(
-            Text.assemble(f"v{other['number']} ", state(other["state"])) for other in row["others"]
+        live, others = (
+            row["live"],
+            Text(", ").join(
+                Text.assemble(f"v{other['number']} ", state(other["state"]))
+                for other in row["others"]
+            ),
         )
         if live is None:
             made.add_row(
@@ -147,7 +154,9 @@ def _versions(info: "CorpusInfo", versions: list["IndexVersion"]) -> list[Render
             version.model_ref,
             Text("–", "faint") if gone else lag(info.head_seq - version.applied_seq),
             str(spec.prefilter_dim or "–"),
-            spec.datatype if spec.quantization == "none" else f"{spec.datatype}, {spec.quantization}",
+            spec.datatype
+            if spec.quantization == "none"
+            else f"{spec.datatype}, {spec.quantization}",
             age(version.created_at),
             style="faint" if gone else "",
         )
@@ -164,17 +173,24 @@ def _steps(steps: list["RolloutStep"]) -> list[RenderableType]:
         return []
     made = table("when", "step", "from", "to", "outcome", "by")
     styles = {"done": "good", "failed": "bad"}
-    for step in steps:
+    for step in _ended(steps):
         made.add_row(
             moment(step.at),
             step.step,
             f"v{step.from_version}" if step.from_version else "–",
             f"v{step.to_version}" if step.to_version else "–",
-            Text.assemble((step.outcome, styles.get(step.outcome, "faint")),
-                          (f"  {step.detail}" if step.detail else "", "faint")),
+            Text.assemble(
+                (step.outcome, styles.get(step.outcome, "faint")),
+                (f"  {step.detail}" if step.detail else "", "faint"),
+            ),
             Text(step.actor, "faint"),
         )
     return [Text(""), heading("Last steps"), made]
+
+
+def _ended(steps: list["RolloutStep"]) -> list["RolloutStep"]:
+    """Without the beginnings of what has ended since; the newest step may still be at work."""
+    return [step for step in steps if step.outcome != "started" or step is steps[0]]
 
 
 def _step_json(step: "RolloutStep") -> Json:

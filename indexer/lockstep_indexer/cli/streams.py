@@ -1,7 +1,7 @@
 """The two output streams: results on stdout, everything else on stderr."""
 
+import io
 import os
-import shutil
 import sys
 
 from rich.console import Console
@@ -40,15 +40,20 @@ def error_console() -> Console:
 
 def _console(kind: type[Console], *, is_terminal: bool, stderr: bool) -> Console:
     # Rich would take FORCE_COLOR for a terminal and then draw moving bars into a file.
-    width = shutil.get_terminal_size().columns if is_terminal else PIPE_WIDTH
     return kind(
         stderr=stderr,
         theme=THEME,
         highlight=False,
-        width=width,
+        width=None if is_terminal else PIPE_WIDTH,
         force_terminal=is_terminal,
         soft_wrap=False,
     )
+
+
+def accept_any_text() -> None:
+    """Let stdout replace what it cannot encode: file names may hold bytes that are no text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def write_line(line: str) -> None:

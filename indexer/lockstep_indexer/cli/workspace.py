@@ -14,12 +14,13 @@ def init(
     session: Session,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="The folder; it is created where there is none."),
+        typer.Argument(metavar="DIR", help="The folder; it is created where there is none."),
     ] = None,
 ) -> None:
-    """Make a folder a workspace: a commented lockstep.toml, and .lockstep/ for the data.
+    """Make a folder a workspace.
 
-    What is there already stays as it is.
+    Writes a commented lockstep.toml, and .lockstep/ for the data. What is there already stays as it
+    is.
     """
     from lockstep.settings import CONFIG_NAME, init_workspace
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockstep.models.registry import ModelVersion
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import InvalidInput
 from lockstep.index.spec import SpecOptions
-from lockstep.search.request import PrefilterChoice, SearchRequest
+from lockstep.models.registry import ModelVersion
+from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
 from lockstep.settings import CONFIG_NAME, init_workspace
 from lockstep_indexer.build.reindex import Listener, Reindexed, reindex
 from lockstep_indexer.demo import show
@@ -28,11 +28,11 @@ MODEL = "minilm"
 TRAINING = FineTuning(max_tokens=96, learning_rate=5e-5)
 TRAINING_PAIRS = 384
 QUESTIONS = (
-    "how do I read a csv file into dictionaries",
     "make a temporary folder that cleans up after itself",
-    "wait for several threads to finish",
-    "percent-encode special characters in a web address",
-    "compare two files and show what changed",
+    "compare two lists of lines and show the differences",
+    "extract all files from a zip archive",
+    "measure how long a snippet takes",
+    "remove common leading whitespace from every line",
 )
 
 
@@ -122,7 +122,7 @@ def _fine_tune(
         with _bar(console, "training") as bar:
             task = bar.add_task("training", total=None)
             fine_tune(
-                workspace.models.path(base),
+                workspace.artefacts.fetch(base.digest),
                 pairs,
                 output,
                 TRAINING,
@@ -171,7 +171,7 @@ def _prefilter_kept(workspace: Workspace) -> float:
             {
                 hit.document_id
                 for hit in workspace.search(
-                    CORPUS, SearchRequest(query, mode="dense", prefilter=choice)
+                    CORPUS, SearchRequest(query, mode=Mode.DENSE, prefilter=choice)
                 ).hits
             }
             for choice in (False, PrefilterChoice(dims=64, candidates=100))

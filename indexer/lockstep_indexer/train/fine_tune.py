@@ -1,19 +1,24 @@
 """Fine-tuning on positive pairs, so that short prefixes of the vectors work on their own too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+import datasets
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
-from sentence_transformers.training_args import BatchSamplers
+from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.sentence_transformer.losses import (
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
+)
 from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import logging
 
 Report = Callable[[int, int], None]  # steps done, steps in all
 
@@ -51,6 +56,18 @@ def fine_tune(
 
     Loss: multiple negatives ranking, at every Matryoshka dimension at once (Kusupati et al., 2022).
     """
+    with _without_bars():
+        return _train(base, pairs, output, settings, device, report)
+
+
+def _train(
+    base: Path,
+    pairs: Sequence[Pair],
+    output: Path,
+    settings: FineTuning,
+    device: str | None,
+    report: Report | None,
+) -> Path:
     model = SentenceTransformer(str(base), local_files_only=True, device=device)
     max_tokens = model.max_seq_length
     model.max_seq_length = min(settings.max_tokens, max_tokens or settings.max_tokens)
@@ -60,7 +77,7 @@ def fine_tune(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=_arguments(output, settings, use_cpu=model.device.type == "cpu"),
-        train_dataset=Dataset.from_dict(
+        train_dataset=datasets.Dataset.from_dict(
             {"anchor": [p.query for p in pairs], "positive": [p.passage for p in pairs]}
         ),
         loss=loss,
@@ -92,7 +109,22 @@ def _arguments(
     )
 
 
-class _Reporting(TrainerCallback):  # type: ignore[misc]
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The libraries' own progress bars would write across whatever shows ours."""
+    transformers_logging: Any = logging  # its switches have no types
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+class _Reporting(TrainerCallback):
     """Tells how many steps are done."""
 
     def __init__(self, report: Report) -> None:

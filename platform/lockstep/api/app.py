@@ -1,0 +1,60 @@
+"""The FastAPI app."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+
+from lockstep import __version__
+from lockstep.api import documents, health, problems, search, versions
+from lockstep.api.limits import BodyLimit, max_body_bytes
+from lockstep.api.running import run_parts
+from lockstep.settings import Settings
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _with_problem_media_type(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API of one workspace, which it opens when it starts and closes when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = run_parts(settings)
+        app.state.running = await run_sync(parts.__enter__)
+        try:
+            yield
+        finally:
+            await run_sync(parts.__exit__, None, None, None)
+
+    app = _App(
+        title="Lockstep",
+        version=__version__,
+        summary="Searches an embedding model and its index in lockstep.",
+        lifespan=lifespan,
+        redirect_slashes=False,  # the id of a document may end in one
+        responses=problems.DEFAULT,
+    )
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
+    problems.install(app)
+    for router in (search.router, documents.router, versions.router, health.router):
+        app.include_router(router)
+    return app
+
+
+def _with_problem_media_type(schema: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI declares every response as the media type of its success."""
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":  # "default" too
+                    response["content"] = {
+                        problems.MEDIA_TYPE: response["content"]["application/json"]
+                    }
+    return schema

@@ -1,0 +1,288 @@
+"""What requests and responses look like."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from lockstep.corpus.batches import WriteResult
+from lockstep.corpus.documents import Document, shown
+from lockstep.index.versions import IndexVersion, State
+from lockstep.search.request import Fusion, Mode, PrefilterChoice, SearchRequest
+
+MAX_DOCUMENTS = 1000  # of one call
+
+Metadata = dict[str, Any]
+
+
+class Body(BaseModel):
+    """A request body, which must not hold a field that means nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hints: ClassVar[dict[str, str]] = {}
+    other_fields_hint: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        known = cls.model_fields
+        unknown = [name for name in data if name not in known] if isinstance(data, dict) else []
+        if unknown:
+            hint = cls.hints.get(unknown[0], cls.other_fields_hint)
+            raise PydanticCustomError(
+                "unknown_field",
+                "Unknown field '{name}'; expected some of {known}. {hint}",
+                {"name": _printable(unknown[0]), "known": ", ".join(known), "hint": hint},
+            )
+        return data
+
+
+def _printable(name: str) -> str:
+    """A name short enough for a message, without the lone surrogates that pydantic fails on."""
+    return shown(name).encode(errors="replace").decode()
+
+
+class WeightsBody(Body):
+    dense: float = 1.0
+    lexical: float = 1.0
+
+
+class FusionBody(Body):
+    """Reciprocal rank fusion: a hit scores the sum of weight / (k + rank) over its rankings."""
+
+    method: Literal["rrf"] = "rrf"
+    k: StrictInt = Fusion.k
+    weights: WeightsBody = WeightsBody()
+
+
+class PrefilterBody(Body):
+    """Take `candidates` nearest by the first `dims` dimensions, then rescore them in full."""
+
+    dims: StrictInt | None = None
+    candidates: StrictInt = PrefilterChoice.candidates
+
+    def choice(self) -> PrefilterChoice:
+        return PrefilterChoice(self.dims, self.candidates)
+
+
+class SearchBody(Body):
+    hints: ClassVar[dict[str, str]] = {
+        name: f"This version of Lockstep cannot {name} yet." for name in ("rerank", "highlight")
+    }
+
+    query: StrictStr
+    limit: StrictInt = SearchRequest.limit
+    offset: StrictInt = SearchRequest.offset
+    mode: Mode = Mode.HYBRID
+    filter: dict[str, Any] | None = Field(
+        None, description="Qdrant's filter JSON; its keys are metadata fields."
+    )
+    prefilter: PrefilterBody | StrictBool | None = Field(
+        None,
+        description="false never uses the short vectors; an object insists on them; "
+        "left out, they are used where the index has them.",
+    )
+    fusion: FusionBody = FusionBody()
+    group_by_document: StrictBool = True
+    explain: StrictBool = False
+    index_version: StrictInt | StrictStr | None = Field(
+        None, description="Search this version instead of the live one: its number or collection."
+    )
+
+    def request(self) -> SearchRequest:
+        """The search that the body asks for. Raises InvalidInput."""
+        weights = self.fusion.weights
+        prefilter = self.prefilter
+        return SearchRequest(
+            query=self.query,
+            limit=self.limit,
+            offset=self.offset,
+            mode=self.mode,
+            filter=self.filter,
+            prefilter=prefilter.choice() if isinstance(prefilter, PrefilterBody) else prefilter,
+            fusion=Fusion(self.fusion.k, weights.dense, weights.lexical),
+            group_by_document=self.group_by_document,
+            explain=self.explain,
+        )
+
+
+class PlaceView(BaseModel):
+    rank: int
+    score: float
+
+
+class HitView(BaseModel):
+    id: str = Field(description="Of the passage's point.")
+    document_id: str
+    score: float = Field(description="Higher is better; comparable within one answer only.")
+    title: str
+    text: str = Field(description="Of the passage that was found.")
+    metadata: Metadata
+    explain: dict[str, PlaceView] | None = Field(
+        None, description="The hit's rank and score in each ranking that knows it."
+    )
+
+
+class TookView(BaseModel):
+    """Milliseconds."""
+
+    encode: float
+    search: float
+    total: float
+
+
+class SearchView(BaseModel):
+    hits: list[HitView]
+    index_version: str = Field(description="The collection that was searched.")
+    model_version: str = Field(description="name@version of the model that encoded the query.")
+    took_ms: TookView
+
+
+class DocumentBody(Body):
+    other_fields_hint: ClassVar[str] = "Put fields of your own into metadata."
+
+    id: StrictStr
+    text: StrictStr
+    title: StrictStr | None = None
+    metadata: Metadata | None = None
+
+    def document(self) -> Document:
+        """Raises InvalidDocument."""
+        return Document(self.id, self.text, self.title or "", self.metadata or {})
+
+
+class UpsertBody(Body):
+    documents: Annotated[list[DocumentBody], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+
+
+class DeleteBody(Body):
+    ids: Annotated[list[StrictStr], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+
+
+class Indexed(StrEnum):
+    """Whether a write can be found by a search yet; it is durable in any case."""
+
+    NOT_AWAITED = "not_awaited"  # the call did not ask; moments from now, as a rule
+    YES = "yes"
+    NOT_YET = "not_yet"  # timeout_s ran out
+    NO_LIVE_INDEX = "no_live_index"  # the first index that is built will hold it
+
+
+class WriteView(BaseModel):
+    added: int
+    changed: int
+    unchanged: int
+    deleted: int
+    missing: int = Field(description="Ids to delete that were not there.")
+    head_seq: int = Field(description="The corpus's last change.")
+    indexed: Indexed
+
+    @classmethod
+    def of(cls, result: WriteResult, indexed: Indexed) -> Self:
+        return cls(**vars(result), indexed=indexed)
+
+
+class DocumentView(BaseModel):
+    id: str
+    title: str
+    text: str
+    metadata: Metadata
+    content_hash: str
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        return cls(
+            id=document.id,
+            title=document.title,
+            text=document.text,
+            metadata=document.metadata,
+            content_hash=document.content_hash,
+        )
+
+
+class VersionView(BaseModel):
+    number: int
+    index_version: str = Field(description="Its collection.")
+    model_version: str
+    state: State
+    applied_seq: int
+    lag: int | None = Field(description="Changes not applied yet; null where none will be.")
+    predecessor: int | None = Field(description="What a rollback makes live again.")
+    reason: str | None = Field(description="Why it failed.")
+    spec: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: IndexVersion, head_seq: int) -> Self:
+        ended = version.state in (State.DROPPED, State.FAILED)
+        return cls(
+            number=version.number,
+            index_version=version.collection,
+            model_version=version.model_ref,
+            state=version.state,
+            applied_seq=version.applied_seq,
+            lag=None if ended else head_seq - version.applied_seq,
+            predecessor=version.predecessor,
+            reason=version.reason,
+            spec=version.spec.to_json(),
+            created_at=datetime.fromtimestamp(version.created_at, UTC),
+        )
+
+
+class VersionsView(BaseModel):
+    versions: list[VersionView] = Field(description="Oldest first.")
+
+
+class CorpusView(BaseModel):
+    name: str
+    documents: int
+    head_seq: int
+    live: str | None = Field(description="The collection that the alias names.")
+    created_at: datetime
+
+
+class CorporaView(BaseModel):
+    corpora: list[CorpusView]
+
+
+class CorpusDetailView(CorpusView):
+    serving: str | None = Field(description="The collection that this server answers from.")
+    versions: list[VersionView]
+
+
+class PromoteBody(Body):
+    version: StrictInt | None = Field(None, description="Left out: the newest candidate.")
+
+
+class SwapView(BaseModel):
+    corpus: str
+    live: VersionView
+    previous: VersionView | None
+    changed: bool = Field(description="false: it was live already.")
+
+
+class ReadinessView(BaseModel):
+    corpus: str
+    live: str = Field(description="The collection that the alias names.")
+    serving: str | None = Field(description="The collection that this server answers from.")
+    model_version: str | None
+    reason: str | None = Field(None, description="Why the live one is not served.")
+
+
+class ReadyView(BaseModel):
+    corpora: list[ReadinessView]
+
+
+class HealthView(BaseModel):
+    version: str = Field(description="Of Lockstep.")

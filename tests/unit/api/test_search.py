@@ -1,0 +1,186 @@
+"""The search route: what it answers and what it refuses."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.api.problems import MEDIA_TYPE
+
+URL = "/v1/corpora/docs/search"
+QUERY = {"query": "red river stone"}
+
+
+def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
+    answer = client.post(URL, json=QUERY).json()
+
+    assert set(answer) == {"hits", "index_version", "model_version", "took_ms"}
+    assert (answer["index_version"], answer["model_version"]) == ("docs--v0002", "tiny@2")
+    assert set(answer["took_ms"]) == {"encode", "search", "total"}
+    assert len(answer["hits"]) == 10
+    assert set(answer["hits"][0]) == {
+        "id",
+        "document_id",
+        "score",
+        "title",
+        "text",
+        "metadata",
+        "explain",
+    }
+
+
+@pytest.mark.parametrize("pin", [3, "docs--v0003"])
+def test_a_pin_searches_that_version_with_its_own_model(client: TestClient, pin: int | str) -> None:
+    answer = client.post(URL, json={**QUERY, "index_version": pin}).json()
+
+    assert (answer["index_version"], answer["model_version"]) == ("docs--v0003", "tiny@3")
+    assert answer["hits"]
+
+
+def test_pages_join_without_gap_or_overlap(client: TestClient) -> None:
+    def page(limit: int, offset: int = 0) -> list[str]:
+        hits = client.post(URL, json={**QUERY, "limit": limit, "offset": offset}).json()["hits"]
+        return [hit["id"] for hit in hits]
+
+    assert page(7) + page(13, 7) == page(20)
+
+
+def test_explain_says_where_each_ranking_put_a_hit(client: TestClient) -> None:
+    hits = client.post(URL, json={**QUERY, "explain": True}).json()["hits"]
+
+    best = hits[0]
+    assert best["score"] == pytest.approx(
+        sum(1 / (60 + place["rank"]) for place in best["explain"].values())
+    )
+
+
+def test_fusion_weights_of_nought_leave_a_ranking_out(client: TestClient) -> None:
+    def ids(**body: Any) -> list[str]:
+        hits = client.post(URL, json={**QUERY, "limit": 5, **body}).json()["hits"]
+        return [hit["id"] for hit in hits]
+
+    fusion = {"method": "rrf", "k": 10, "weights": {"dense": 1, "lexical": 0}}
+    assert ids(fusion=fusion) == ids(mode="dense")
+
+
+def test_a_filter_holds_for_every_hit(client: TestClient) -> None:
+    condition = {"must": [{"key": "parity", "match": {"value": 1}}]}
+
+    hits = client.post(URL, json={**QUERY, "filter": condition, "limit": 50}).json()["hits"]
+
+    assert {hit["metadata"]["parity"] for hit in hits} == {1}
+
+
+def test_grouping_gives_each_document_once(client: TestClient) -> None:
+    def ids(group: bool) -> list[str]:
+        body = {**QUERY, "limit": 100, "group_by_document": group}
+        return [hit["document_id"] for hit in client.post(URL, json=body).json()["hits"]]
+
+    assert len(ids(True)) == len(set(ids(True)))
+    assert len(ids(False)) > len(set(ids(False)))
+
+
+REFUSED = {
+    "no query": ({}, "query: Field required"),
+    "empty": ({"query": " "}, "The query is empty"),
+    "type": ({**QUERY, "limit": "10"}, "limit: "),
+    "bool for int": ({**QUERY, "limit": True}, "limit: "),
+    "window": ({**QUERY, "limit": 1000, "offset": 1}, "at most 1000 together"),
+    "mode": ({**QUERY, "mode": "fuzzy"}, "mode: "),
+    "rerank": ({**QUERY, "rerank": {}}, "rerank: Unknown field 'rerank'; expected some of query"),
+    "highlight": ({**QUERY, "highlight": True}, "cannot highlight yet"),
+    "dbsf": ({**QUERY, "fusion": {"method": "dbsf"}}, "fusion.method: Input should be 'rrf'"),
+    "weights": ({**QUERY, "fusion": {"weights": {"bm25": 1}}}, "expected some of dense, lexical"),
+    "k": ({**QUERY, "fusion": {"k": 0}}, "fusion.k is 0"),
+    "prefilter": ({**QUERY, "prefilter": {"candidates": 9}}, "docs--v0002 has no prefilter"),
+    "prefilter true": ({**QUERY, "prefilter": True}, "docs--v0002 has no prefilter"),
+    "filter": ({**QUERY, "filter": {"must": [{"key": "parity", "match": 1}]}}, "must"),
+    "dropped": ({**QUERY, "index_version": 1}, "v1 of 'docs' is dropped"),
+    "list": ([], "body: "),
+}
+
+
+@pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_request_that_cannot_be_meant_is_refused(
+    client: TestClient, body: Any, says: str
+) -> None:
+    response = client.post(URL, json=body)
+
+    assert response.status_code == 422
+    assert response.headers["content-type"] == MEDIA_TYPE
+    assert says in response.json()["detail"]
+
+
+MISSING = {
+    "corpus": ("/v1/corpora/nope/search", QUERY, "There is no corpus 'nope'"),
+    "number": (URL, {**QUERY, "index_version": 9}, "no index version v9"),
+    "collection": (URL, {**QUERY, "index_version": "x"}, "no index version 'x'"),
+}
+
+
+@pytest.mark.parametrize(("url", "body", "says"), MISSING.values(), ids=MISSING)
+def test_a_name_that_names_nothing_is_not_found(
+    client: TestClient, url: str, body: Any, says: str
+) -> None:
+    response = client.post(url, json=body)
+
+    assert response.status_code == 404
+    assert says in response.json()["detail"]
+
+
+BROKEN = {
+    "not JSON": (b'{"query": ', 422, "body: This is not JSON"),
+    "not UTF-8": (b'{"query": "\xff"}', 400, "cannot be read as JSON"),
+    "too deep": (b"[" * 100_000, 400, "cannot be read as JSON"),
+    "surrogate": (b'{"query": "\\ud800"}', 422, "lone surrogate"),
+    "surrogate name": (b'{"query": "a", "\\ud800": 1}', 422, "Unknown field '?'"),
+    "surrogate filter": (
+        b'{"query": "a", "filter": {"must": [{"key": "a", "match": {"value": "\\ud800"}}]}}',
+        422,
+        "",
+    ),
+    "NaN": (b'{"query": "a", "fusion": {"weights": {"dense": NaN}}}', 422, "fusion.weights"),
+    "nothing": (b"", 422, "body: Field required"),
+}
+
+
+@pytest.mark.parametrize(("content", "status", "says"), BROKEN.values(), ids=BROKEN)
+def test_a_body_that_cannot_be_read_is_refused(
+    client: TestClient, content: bytes, status: int, says: str
+) -> None:
+    response = client.post(URL, content=content, headers={"content-type": "application/json"})
+
+    assert (response.status_code, response.headers["content-type"]) == (status, MEDIA_TYPE)
+    assert says in response.json()["detail"]
+
+
+def test_a_body_of_another_type_is_refused(client: TestClient) -> None:
+    response = client.post(URL, content=b'{"query": "a"}', headers={"content-type": "text/plain"})
+
+    assert response.status_code == 415
+    assert "'text/plain'; expected application/json" in response.json()["detail"]
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_FIELDS = st.sampled_from(
+    ["limit", "offset", "mode", "filter", "prefilter", "fusion", "explain", "index_version", "x"]
+)
+
+
+@given(query=st.text(), fields=st.dictionaries(_FIELDS, _JSON, max_size=3))
+def test_no_request_makes_the_server_fail(
+    client: TestClient, query: str, fields: dict[str, Any]
+) -> None:
+    response = client.post(URL, json={"query": query, **fields})
+
+    assert response.status_code in (200, 404, 422), response.text

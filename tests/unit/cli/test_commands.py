@@ -1,0 +1,183 @@
+"""What each command does, on a real workspace."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lockstep.bootstrap import open_workspace
+
+from .conftest import Cli, run, write_documents
+
+
+def test_init_makes_a_workspace_once(tmp_path: Path) -> None:
+    first, second = run("init", tmp_path / "new", "--json"), run("init", tmp_path / "new", "--json")
+    assert first.json == {"workspace": str(tmp_path / "new"), "created": True}
+    assert second.json["created"] is False
+    assert (tmp_path / "new" / "lockstep.toml").is_file()
+
+
+def test_init_says_what_next(tmp_path: Path) -> None:
+    result = run("init", tmp_path)
+    assert "lockstep ingest" in result.out
+    assert "lockstep model add" in result.out
+
+
+def test_the_workspace_is_found_upward(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(template / ".lockstep")
+    assert run("status", "--json").json["workspace"] == str(template)
+    monkeypatch.chdir(tmp_path)
+    assert run("status", "--json").json["error"]["type"] == "InvalidSetting"
+
+
+def test_ingest_counts_and_brings_the_live_index_up_to_date(cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        {"id": "d0", "text": "changed"},
+        {"id": "fresh", "text": "an okapi"},
+    ]
+    file = tmp_path / "more.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ids = tmp_path / "ids.txt"
+    ids.write_text("d1\nnever-was\n")
+    report = cli("ingest", "docs", file, "--delete", ids, "--json").json
+    assert (report["added"], report["changed"], report["deleted"], report["missing"]) == (
+        1,
+        1,
+        1,
+        1,
+    )
+    assert report["documents"] == 40
+    (index,) = report["indexes"]
+    assert (index["version"], index["applied"], index["lag"]) == (1, 3, 0)
+    hits = cli("search", "docs", "okapi", "--mode", "lexical", "--json").json["answers"][0]["hits"]
+    assert [hit["document_id"] for hit in hits] == ["fresh"]
+
+
+def test_ingest_can_leave_the_index_alone(cli: Cli, tmp_path: Path) -> None:
+    file = write_documents(tmp_path / "more.jsonl", 50)
+    assert cli("ingest", "docs", file, "--no-index", "--json").json["indexes"] == []
+    assert cli("status", "docs", "--json").json["versions"][0]["lag"] == 10
+    answer = cli("search", "docs", "python")
+    assert "10 changes of the corpus not applied to this index yet." in answer.out
+
+
+def test_ingest_lists_what_it_left_out(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"id": "ok", "text": "fine"}\nnot json\n{"id": "x"}\n')
+    stopped = cli("ingest", "new", file)
+    assert stopped.code == 1
+    assert "line 2" in stopped.err
+    assert "--start-line 2" in stopped.err
+    skipped = cli("ingest", "new", file, "--on-error", "skip")
+    assert skipped.code == 0
+    assert f"{file}:2:" in skipped.out
+    assert f"{file}:3:" in skipped.out
+    resumed = cli("ingest", "new", file, "--on-error", "skip", "--start-line", "3", "--json").json
+    assert resumed["rejected_count"] == 1
+
+
+def test_models_are_added_listed_and_shown(cli: Cli, models: Path) -> None:
+    again = cli("model", "add", "tiny", models / "tiny", "--json").json
+    assert (again["ref"], again["created"]) == ("tiny@1", False)
+    options = ("--max-tokens", "32", "--query-prompt", "q: ", "--matryoshka-dims", "16,32")
+    added = cli("model", "add", "tiny", models / "tiny", *options, "--json").json
+    assert (added["ref"], added["max_tokens"], added["matryoshka_dims"]) == ("tiny@2", 32, [16, 32])
+    listed = cli("model", "list", "--json").json["models"]
+    assert [model["ref"] for model in listed] == ["other@1", "tiny@1", "tiny@2"]
+    shown = cli("model", "show", "tiny", "--json").json
+    assert shown["manifest"]["query_prompt"] == "q: "
+    assert "model.safetensors" in cli("model", "show", "tiny@1").out
+
+
+def test_reindex_takes_a_folder_and_names_the_next_command(cli: Cli, models: Path) -> None:
+    result = cli("reindex", "bare", "--model", models / "other", "--window-tokens", "16")
+    assert result.code == 0, result.err
+    assert "lockstep promote bare 1" in result.out
+    assert "of at most 16 tokens" in result.out
+    built = cli("status", "bare", "--json").json["versions"]
+    assert [(version["state"], version["model"]) for version in built] == [("candidate", "other@1")]
+
+
+def test_reindex_promotes_when_asked(cli: Cli) -> None:
+    options = ("--promote", "--prefilter-dim", "8", "--dtype", "float16", "--quantization", "int8")
+    report = cli("reindex", "docs", "--model", "tiny@1", *options, "--json").json
+    assert report["documents"] == report["probe"]["documents"] == 40
+    assert report["index_version"]["spec"]["prefilter_dim"] == 8
+    assert report["promoted"]["live"]["number"] == 3
+    assert report["promoted"]["previous"]["state"] == "retired"
+
+
+def test_promote_rollback_and_gc(cli: Cli) -> None:
+    promoted = cli("promote", "docs", "--json").json
+    assert (promoted["live"]["number"], promoted["changed"]) == (2, True)
+    assert cli("promote", "docs", "v2", "--json").json["changed"] is False
+    assert cli("rollback", "docs", "--json").json["live"]["number"] == 1
+    would = cli("gc", "docs", "--dry-run", "--json").json
+    assert [version["number"] for version in would["dropped"]] == [2]
+    dropped = cli("gc", "docs", "--json").json
+    assert [version["number"] for version in dropped["dropped"]] == [2]
+    assert dropped["freed_bytes"] > 0
+    assert abs(dropped["freed_bytes"] - would["freed_bytes"]) < 100_000
+    assert "Dropped nothing" in cli("gc", "docs").out
+    assert "docs--v0001" in cli("search", "docs", "python").out
+
+
+def test_status_shows_corpora_versions_and_steps(reading: Cli) -> None:
+    everything = reading("status", "--json").json["corpora"]
+    assert [(row["name"], row["documents"]) for row in everything] == [("bare", 40), ("docs", 40)]
+    one = reading("status", "docs", "--json").json
+    assert [version["state"] for version in one["versions"]] == ["live", "candidate"]
+    assert {step["step"] for step in one["steps"]} == {"build", "promote"}
+    shown = reading("status", "docs").out
+    assert "candidate" in shown
+    assert "started" not in shown
+    assert "lockstep reindex bare" in reading("status", "bare").out
+
+
+def test_search_shows_hits_and_where_they_come_from(reading: Cli) -> None:
+    result = reading("search", "docs", "csv reader", "waiting threads", "-n", "3", "--explain")
+    assert result.code == 0
+    assert "waiting threads ─" in result.out
+    assert "dense: rank" in result.out
+    assert result.out.count("docs--v0001 · tiny@1 · ") == 2
+
+
+def test_search_options_reach_the_search(reading: Cli) -> None:
+    only = '{"must": [{"key": "lang", "match": {"value": "en"}}]}'  # only German ones say csv
+    report = reading("search", "docs", "csv", "--filter", only, "--limit", "5", "--json").json
+    hits = report["answers"][0]["hits"]
+    assert len(hits) == 5
+    assert {hit["metadata"]["lang"] for hit in hits} == {"en"}
+    second = reading(
+        "search", "docs", "csv", "--filter", only, "-n", "1", "--offset", "1", "--json"
+    )
+    assert second.json["answers"][0]["hits"] == hits[1:2]
+    pinned = reading(
+        "search", "docs", "csv", "--index-version", "v2", "--candidates", "20", "--json"
+    )
+    assert pinned.json["answers"][0]["index_version"] == "docs--v0002"
+    assert reading("search", "docs", "csv", "--no-prefilter", "--mode", "dense").code == 0
+
+
+def test_doctor_is_content_and_then_is_not(cli: Cli, root: Path) -> None:
+    fine = cli("doctor", "--json")
+    assert (fine.code, fine.json["ok"]) == (0, True)
+    names = [check["name"] for check in fine.json["checks"]]
+    assert {"database", "catalog", "model tiny@1", "index docs--v0001"} <= set(names)
+    (weights, *_) = sorted((root / ".lockstep" / "models").glob("*/files/model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    broken = cli("doctor")
+    assert broken.code == 1
+    assert "✗" in broken.out
+    assert "lockstep model add" in broken.out
+
+
+def test_doctor_sees_that_an_alias_and_the_catalog_disagree(cli: Cli, root: Path) -> None:
+    with open_workspace(root) as workspace:
+        workspace.store.set_alias("docs", "docs--v0002")
+    checks = cli("doctor", "--json").json["checks"]
+    (catalog,) = [check for check in checks if check["name"] == "catalog"]
+    assert catalog["level"] == "bad"
+    assert "docs--v0002" in catalog["message"]
