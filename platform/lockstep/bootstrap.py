@@ -45,7 +45,10 @@ class Workspace:
     def search(
         self, corpus: str, request: SearchRequest | str, *, index_version: int | None = None
     ) -> SearchResponse:
-        """Search the live version of a corpus, or the version that `index_version` pins."""
+        """Search the live version of a corpus, or the version that `index_version` pins.
+
+        Follows the alias: whatever was promoted last, by whichever process, answers.
+        """
         if isinstance(request, str):
             request = SearchRequest(request)
         generation = (

@@ -37,6 +37,7 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
+        self._serving.followed = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -44,6 +45,7 @@ class Follower:
         self._stop.set()
         self._wake.set()
         self._thread.join()
+        self._serving.followed = False
 
     def wake(self) -> None:
         """Look now: something was written or promoted."""

@@ -16,6 +16,8 @@ _NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
 
+_WORD_END = re.compile(r"\s+")
+
 # A title may take this share of a window; what is longer is cut, so that text always fits too.
 _TITLE_SHARE = 1 / 3
 
@@ -44,7 +46,7 @@ class PassageSplitter:
     """Splits documents into windows of at most `window_tokens`, prompt and title included.
 
     A window ends at the last sentence end that fits; in a sentence longer than a window, between
-    two tokens. Windows do not overlap.
+    two words; in a word longer than that, between two tokens. Windows do not overlap.
     """
 
     def __init__(self, tokenizer: Tokenizer, window_tokens: int, *, prompt: str = "") -> None:
@@ -80,26 +82,31 @@ class PassageSplitter:
             short_title = document.title[: title.offsets[title_tokens][0]].rstrip()
         capacity = max(1, self._capacity - title_tokens)
         starts = [start for start, _ in text.offsets]
-        cuts = list(_cuts(starts, _sentence_starts(document.text, starts), capacity))
-        positions = [0, *(starts[cut] for cut in cuts), len(document.text)]
+        ends = [
+            sorted({bisect_left(starts, match.end()) for match in pattern.finditer(document.text)})
+            for pattern in (_SENTENCE_END, _WORD_END)
+        ]
+        positions = [0, *(starts[cut] for cut in _cuts(len(starts), ends, capacity))]
+        positions.append(len(document.text))
         pieces = (document.text[a:b].strip() for a, b in pairwise(positions))
         return short_title, [piece for piece in pieces if piece] or [document.text]
 
 
-def _sentence_starts(text: str, starts: Sequence[int]) -> list[int]:
-    """The index of each token that begins a sentence, ascending."""
-    return sorted({bisect_left(starts, match.end()) for match in _SENTENCE_END.finditer(text)})
+def _cuts(tokens: int, ends: Sequence[Sequence[int]], capacity: int) -> Iterator[int]:
+    """Token indices at which a new window begins.
 
-
-def _cuts(starts: Sequence[int], sentence_starts: Sequence[int], capacity: int) -> Iterator[int]:
-    """Token indices at which a new window begins."""
+    `ends` lists where a window may end, ascending: the places to prefer first.
+    """
     begin = 0
-    while len(starts) - begin > capacity:
+    while tokens - begin > capacity:
         limit = begin + capacity
-        at = bisect_left(sentence_starts, limit + 1) - 1
-        # A sentence end in the first quarter would leave a scrap of a window behind.
-        fits = at >= 0 and sentence_starts[at] > begin + capacity // 4
-        begin = sentence_starts[at] if fits else limit
+        for places in ends:
+            at = bisect_left(places, limit + 1) - 1
+            # An end in the first quarter would leave a scrap of a window behind.
+            if at >= 0 and places[at] > begin + capacity // 4:
+                limit = places[at]
+                break
+        begin = limit
         yield begin
 
 

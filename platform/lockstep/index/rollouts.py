@@ -162,7 +162,8 @@ class Rollouts:
         if live.predecessor is None:
             raise NothingToRollBack(
                 f"{live.label} is the first live index version of '{live.corpus}'; "
-                "there is none before it."
+                "there is none before it.",
+                next_step=f"See what there is: lockstep status {live.corpus}",
             )
         version = self.catalog.get(live.corpus, live.predecessor)
         if version.state is not State.RETIRED:

@@ -47,6 +47,7 @@ class Serving:
     encoders: Encoders
     store: VectorStore
     prober: Prober
+    followed: bool = False  # a follower looks at the aliases, so that searches need not
     _current: dict[str, Generation] = field(default_factory=dict)
     _failures: dict[str, Failure] = field(default_factory=dict)
     _previews: dict[str, float] = field(default_factory=dict)  # candidate -> when it was pinned
@@ -55,7 +56,9 @@ class Serving:
     def current(self, corpus: str) -> Generation:
         """The generation to search with. Raises CorpusNotFound or NoLiveIndex."""
         generation = self._current.get(corpus)
-        return generation if generation is not None else self.refresh(corpus)
+        if generation is not None and self.followed:
+            return generation
+        return self.refresh(corpus)
 
     def pinned(self, corpus: str, number: int) -> Generation:
         """The generation of one index version that is live, retired or a candidate."""
@@ -88,14 +91,14 @@ class Serving:
         """
         with self._lock:
             current = self._current.get(corpus)
-            if current is not None and self.store.aliases().get(corpus) == current.collection:
-                return current
-            if current is not None and self._failed_lately(corpus):
-                return current
+            collection: str | None = None
             try:
+                collection = self.store.aliases().get(corpus)
+                if current is not None and self._is_settled(current, collection):
+                    return current
                 generation = self._load(self.rollouts.live(corpus), prepare)
             except LockstepError as error:
-                self._note_failure(corpus, current, error)
+                self._note_failure(corpus, collection, current, error)
                 if current is None:
                     raise
                 return current
@@ -119,21 +122,32 @@ class Serving:
             prepare(version)  # so that a searcher who saw a write goes on seeing it
         return generation
 
-    def _failed_lately(self, corpus: str) -> bool:
+    def _is_settled(self, current: Generation, collection: str | None) -> bool:
+        """Whether the alias names what answers already, or what failed to load a moment ago."""
+        corpus = current.version.corpus
+        if collection == current.collection:
+            self._failures.pop(corpus, None)
+            return True
         failure = self._failures.get(corpus)
         return (
             failure is not None
+            and failure.collection == collection
             and time.monotonic() < failure.retry_at
-            and failure.collection == self.store.aliases().get(corpus)
         )
 
-    def _note_failure(self, corpus: str, current: Generation | None, error: LockstepError) -> None:
-        collection = self.store.aliases().get(corpus)
-        if collection is None:
+    def _note_failure(
+        self,
+        corpus: str,
+        collection: str | None,
+        current: Generation | None,
+        error: LockstepError,
+    ) -> None:
+        """Keep why `collection` does not answer; None where the alias itself cannot be read."""
+        if collection is None and current is None:
             return  # nothing is live
         in_use = isinstance(error, CollectionInUse)
         retry_at = time.monotonic() + (RETRY_IN_USE_S if in_use else RETRY_S)
-        self._failures[corpus] = Failure(collection, str(error), in_use, retry_at)
+        self._failures[corpus] = Failure(collection or "", str(error), in_use, retry_at)
         level = logging.INFO if in_use else logging.ERROR
         staying = current.name if current else "none"
         logger.log(level, "not serving %s yet, staying with %s: %s", collection, staying, error)

@@ -79,6 +79,7 @@ def _unsupported(
     )
     return SearchUnsupported(
         f"Index {version.collection} has no prefilter: {reason}.",
-        next_step="Search without it, or force one when building: "
-        f"lockstep reindex {version.corpus} --model {version.model_ref} --prefilter-dim 64",
+        next_step="Search without it, or force one when building: lockstep reindex "
+        f"{version.corpus} --model {version.model_ref} --prefilter-dim "
+        f"{min(64, generation.encoder.dim // 2)}",
     )

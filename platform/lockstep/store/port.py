@@ -140,7 +140,9 @@ class VectorStore(Protocol):
     """Collections, points and aliases.
 
     Raises CollectionNotFound, CollectionExists, CollectionInUse, CollectionDamaged,
-    ManifestDamaged, DimensionMismatch, InvalidFilter, StorageFull or StoreUnavailable.
+    ManifestDamaged, DimensionMismatch, EncodingFailed (NaN in a query), InvalidFilter,
+    SearchUnsupported, StorageFull or StoreUnavailable; Conflict where what an alias names is to be
+    dropped.
     """
 
     def create(self, collection: str, schema: CollectionSchema, metadata: Json) -> None:

@@ -52,6 +52,17 @@ def test_a_sentence_longer_than_a_window_is_cut_between_words() -> None:
     assert all(tokens(p.encoded_text) <= 16 for p in passages)
 
 
+def test_a_long_sentence_is_not_cut_inside_a_word() -> None:
+    pieces = word_tokenizer()
+    pieces.pre_tokenizer = pre_tokenizers.Sequence(  # three letters a token
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.FixedLength(3)]
+    )
+    text = " ".join(["alphabet", "beta", "gammaray"] * 10)
+    (passages,) = PassageSplitter(pieces, 16).split([Document("d", text)])
+    assert " ".join(p.text for p in passages) == text
+    assert {word for p in passages for word in p.text.split()} == {"alphabet", "beta", "gammaray"}
+
+
 def test_every_window_keeps_the_title() -> None:
     passages = split("alpha beta gamma. " * 20, title="The title")
     assert len(passages) > 1
