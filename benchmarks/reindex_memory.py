@@ -18,7 +18,6 @@ import psutil
 
 from lockstep.bootstrap import open_workspace
 from lockstep.corpus.documents import Document
-from lockstep.index.applier import Progress
 from lockstep.index.spec import SpecOptions
 from lockstep.settings import init_workspace
 from lockstep.testing import tiny_model
@@ -55,10 +54,7 @@ def measure(root: Path, count: int, results: Any) -> None:
             workers = me.children(recursive=True)
             peaks[1] = max(peaks[1], sum(worker.memory_info().rss for worker in workers))
 
-        def progress(step: Progress) -> None:
-            look(step)
-
-        reindex(workspace, "docs", model, SpecOptions(), listener=Listener(look, progress))
+        reindex(workspace, "docs", model, SpecOptions(), listener=Listener(look, look))
         look()
         results.put([peak / 2**20 for peak in peaks])
 
@@ -78,7 +74,7 @@ def main() -> None:
             process.join()
             peaks.append((own, engine))
             print(
-                f"memory    {count:>7} documents: our process {own:6.0f} MiB, engine's {engine:6.0f} MiB"
+                f"memory    {count:>7} documents: {own:5.0f} MiB ours, {engine:5.0f} the engine's"
             )
     (own, engine), (own10, engine10) = peaks
     print(f"          grows by {own10 - own:.0f} MiB and {engine10 - engine:.0f} MiB")
