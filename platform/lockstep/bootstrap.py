@@ -98,7 +98,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
     store = _open_store(settings, command)
     catalog = IndexCatalog(database)
     leases = Leases(database)
-    prober = Prober(corpora, store)
+    prober = Prober(corpora, store, encode_batch=settings.encode_batch)
     applier = Applier(
         corpora,
         catalog,

@@ -1,11 +1,18 @@
 """Reindex: build a candidate beside the live version, prove it, and, if asked, promote it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 from lockstep.bootstrap import Workspace
-from lockstep.errors import InvalidInput, ProbeFailed
+from lockstep.errors import (
+    CollectionDamaged,
+    CollectionExists,
+    Conflict,
+    InvalidInput,
+    ProbeFailed,
+)
 from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation, splitter_for
 from lockstep.index.leases import Lease
@@ -64,9 +71,11 @@ def reindex(
     version = unfinished or _begin(workspace, corpus, model, options, listener)
     generation = Generation.load(version, workspace.encoders)
     with workspace.leases.hold(version.collection) as lease:
+        _require_unfinished(workspace, version)
         _create_collection(workspace, version, generation.encoder.dim, lease)
-        progress = _build(workspace, generation, lease, listener)
-        probe = _prove(workspace, generation, listener)
+        with _failing(workspace, version):
+            progress = _build(workspace, generation, lease, listener)
+            probe = _prove(workspace, generation, listener)
         workspace.catalog.set_state(version, State.CANDIDATE)
     workspace.catalog.record(corpus, "build", "done", to_version=version.number)
     swap = _promote(workspace, version, listener) if promote else None
@@ -118,12 +127,40 @@ def _passage_texts(
             yield from (passage.encoded_text for passage in passages)
 
 
+def _require_unfinished(workspace: Workspace, version: IndexVersion) -> None:
+    """Under the lease: whoever held it before may have finished the build, or dropped it."""
+    state = workspace.catalog.get(version.corpus, version.number).state
+    if state is not State.BUILDING:
+        raise Conflict(
+            f"Index version {version.label} of '{version.corpus}' is {state.value} now: another "
+            "process was faster.",
+            next_step=f"See how it stands: lockstep status {version.corpus}",
+        )
+
+
 def _create_collection(workspace: Workspace, version: IndexVersion, dim: int, lease: Lease) -> None:
-    """Create the collection, unless an interrupted build has done so."""
-    if version.collection in workspace.store.collections():
+    """Create the collection, unless an interrupted build of this very version has done so."""
+    there = workspace.store.collections().get(version.collection)
+    if there == version.manifest():
         return
+    if there is not None:
+        raise CollectionExists(
+            f"The vector store holds a collection '{version.collection}' that another workspace "
+            f"built (with {there.get('model')}).",
+            next_step="Give this corpus another name, or this workspace a vector store of its own.",
+        )
     workspace.catalog.checkpoint(version, 0, lease)  # whatever was applied is gone with it
     workspace.store.create(version.collection, version.spec.schema(dim), version.manifest())
+
+
+@contextmanager
+def _failing(workspace: Workspace, version: IndexVersion) -> Iterator[None]:
+    """Note what damage ended a build for good, so that the next run begins a new one."""
+    try:
+        yield
+    except (ProbeFailed, CollectionDamaged) as error:
+        workspace.catalog.set_state(version, State.FAILED, reason=error.message)
+        raise
 
 
 def _build(
@@ -140,11 +177,7 @@ def _build(
 def _prove(workspace: Workspace, generation: Generation, listener: Listener) -> ProbeReport:
     listener.stage("probing")
     version = workspace.catalog.get(generation.version.corpus, generation.version.number)
-    try:
-        return workspace.prober.prove(generation, version.applied_seq)
-    except ProbeFailed as error:
-        workspace.catalog.set_state(version, State.FAILED, reason=error.message)
-        raise
+    return workspace.prober.prove(generation, version.applied_seq)
 
 
 def _promote(workspace: Workspace, version: IndexVersion, listener: Listener) -> Swap:

@@ -27,7 +27,7 @@ def demo(
     from lockstep_indexer.demo import run
 
     console = session.err if session.json else session.out
-    outcome = run((session.folder or folder).absolute(), console)
+    outcome = run(folder.absolute(), console)
     session.show(asdict(outcome))
 
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lockstep.bootstrap import Workspace, open_workspace
-from lockstep.errors import InvalidInput
+from lockstep.errors import InvalidInput, NoLiveIndex
 from lockstep.index.spec import SpecOptions
 from lockstep.models.registry import ModelVersion
 from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
-from lockstep.settings import CONFIG_NAME, init_workspace
+from lockstep.settings import init_workspace
 from lockstep_indexer.build.reindex import Listener, Reindexed, reindex
 from lockstep_indexer.demo import show
 from lockstep_indexer.demo.docstrings import read_docstrings
@@ -23,6 +23,8 @@ from lockstep_indexer.demo.pairs import mine_pairs
 from lockstep_indexer.demo.traffic import Traffic
 from lockstep_indexer.train.fine_tune import FineTuning, fine_tune
 
+# Tells a folder that the demo made, and may replace, from any other workspace.
+MARKER = ".lockstep-demo"
 CORPUS = "pydocs"
 MODEL = "minilm"
 TRAINING = FineTuning(max_tokens=96, learning_rate=5e-5)
@@ -87,13 +89,14 @@ def run(folder: Path, console: Console) -> Outcome:
 def _fresh_workspace(folder: Path) -> None:
     """Start over where an earlier demo was; never touch a folder that is something else."""
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / CONFIG_NAME).is_file():
+        if not (folder / MARKER).is_file():
             raise InvalidInput(
-                f"'{folder}' is not empty and has no {CONFIG_NAME}: it is no earlier demo.",
+                f"'{folder}' is not empty, and no earlier demo made it.",
                 next_step="Choose another folder: lockstep demo FOLDER",
             )
         shutil.rmtree(folder)
     init_workspace(folder)
+    (folder / MARKER).write_text("Made by `lockstep demo`, which replaces this folder.\n")
 
 
 def _ingest(workspace: Workspace, console: Console) -> int:
@@ -158,7 +161,11 @@ def _reindex(workspace: Workspace, model: ModelVersion, console: Console) -> Rei
 
 def _until_served(workspace: Workspace, collection: str) -> None:
     """Wait until the follower has flipped to a collection."""
+    deadline = time.monotonic() + 60
     while workspace.serving.current(CORPUS).collection != collection:
+        if time.monotonic() > deadline:
+            failure = workspace.serving.failure(CORPUS)
+            raise failure.error if failure else NoLiveIndex(f"{collection} is not served.")
         time.sleep(0.05)
 
 

@@ -44,12 +44,18 @@ class Applier:
     encode_batch: int = 32
 
     def apply(
-        self, generation: Generation, lease: Lease, *, report: Report | None = None
+        self,
+        generation: Generation,
+        lease: Lease,
+        *,
+        report: Report | None = None,
+        keep_going: Callable[[], bool] = lambda: True,
     ) -> Progress:
         """Apply every change up to the head of the log as it is now.
 
         The points of a batch are durable before its checkpoint is, and points are idempotent: a
-        process killed anywhere repeats at most its last batch. Raises LeaseLost.
+        process killed anywhere repeats at most its last batch. Ends early, after a batch, where
+        `keep_going` says so. Raises LeaseLost.
         """
         version = self.catalog.get(generation.version.corpus, generation.version.number)
         started = time.monotonic()
@@ -58,7 +64,7 @@ class Applier:
             changes = self.corpora.changes(
                 version.corpus, progress.applied_seq, limit=self.batch_documents
             )
-            applied, encode_s = self._apply_batch(generation, changes)
+            applied, encode_s = self._apply_batch(generation, changes, lease)
             self.store.flush(version.collection)
             self.catalog.checkpoint(version, changes[-1].seq, lease)
             progress = replace(
@@ -72,13 +78,17 @@ class Applier:
             )
             if report is not None:
                 report(progress)
+            if not keep_going():
+                break
         return progress
 
     def lag(self, corpus: str, number: int) -> int:
         """How far an index version is behind its corpus, in changes; 0 means up to date."""
         return self.corpora.head_seq(corpus) - self.catalog.get(corpus, number).applied_seq
 
-    def _apply_batch(self, generation: Generation, changes: list[Change]) -> tuple[int, float]:
+    def _apply_batch(
+        self, generation: Generation, changes: list[Change], lease: Lease
+    ) -> tuple[int, float]:
         documents = [change.document for change in changes if change.document is not None]
         passages = generation.passages(documents)
         encode_s = 0.0
@@ -86,6 +96,7 @@ class Applier:
             started = time.monotonic()
             points = generation.points(passages, batch_size=self.encode_batch)
             encode_s = time.monotonic() - started
+            self.catalog.require(lease)  # encoding takes long: do not write over a successor's work
             self.store.upsert(generation.collection, points)
         # After the new points, so that a changed document is never absent; before the checkpoint,
         # so that a crash between the two repeats it.

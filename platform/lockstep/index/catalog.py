@@ -91,6 +91,11 @@ class IndexCatalog:
     def in_state(self, corpus: str, *states: State) -> list[IndexVersion]:
         return [version for version in self.versions(corpus) if version.state in states]
 
+    def require(self, lease: Lease) -> None:
+        """Raises LeaseLost where another process has taken the lease over."""
+        with self._database.writing() as connection:
+            require(connection, lease)
+
     def checkpoint(self, version: IndexVersion, seq: int, lease: Lease) -> None:
         """Record that every change up to `seq` is applied. Raises LeaseLost."""
         with self._database.writing() as connection:
@@ -110,6 +115,8 @@ class IndexCatalog:
 
         Returns whether anything had to change.
         """
+        if [v.number for v in self.in_state(corpus, State.LIVE)] == [number]:
+            return False
         with self._database.writing() as connection:
             rows = connection.execute(
                 _SELECT.where(corpora.c.name == corpus).with_for_update(of=index_versions)

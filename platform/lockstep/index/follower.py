@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from lockstep.errors import CollectionInUse, LeaseHeld, LockstepError
+from lockstep.errors import CollectionInUse, LeaseHeld, LockstepError, Unavailable
 from lockstep.index.applier import Applier
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Leases
@@ -75,14 +75,21 @@ class Follower:
         version = self._applier.catalog.get(corpus, generation.version.number)
         return version.applied_seq >= seq
 
-    def apply(self, version: IndexVersion) -> None:
-        """Bring one version to the head of the log, unless another process is doing so."""
+    def apply(self, version: IndexVersion, *, one_batch: bool = False) -> None:
+        """Bring one version to the head of the log, unless another process is doing so.
+
+        Ends after a batch where the server is to stop, or where `one_batch` asks for no more.
+        """
         if not self._applier.lag(version.corpus, version.number):
             return
         try:
             with self._leases.hold(version.collection) as lease:
                 generation = Generation.load(version, self._serving.encoders)
-                self._applier.apply(generation, lease)
+                self._applier.apply(
+                    generation,
+                    lease,
+                    keep_going=lambda: not (one_batch or self._stop.is_set()),
+                )
         except (LeaseHeld, CollectionInUse) as error:
             logger.debug("not applying to %s: %s", version.collection, error)
         with self._applied:
@@ -108,23 +115,34 @@ class Follower:
         """One corpus in trouble must not keep the others from being followed."""
         try:
             step(corpus)
+        except Unavailable as error:
+            logger.error("following '%s': %s", corpus, error)
+            self._stop.wait(1.0)
         except LockstepError as error:
             logger.error("following '%s': %s", corpus, error)
+        except Exception:  # out of memory, say: the thread must outlive whatever a batch does to it
+            logger.exception("following '%s'", corpus)
             self._stop.wait(1.0)
 
     def _follow(self, corpus: str) -> None:
         current = self._serving.refresh(corpus, prepare=self.apply)
-        versions = self._applier.catalog.in_state(corpus, *FOLLOWING)
-        for version in sorted(versions, key=lambda v: v.number != current.version.number):
-            if self._stop.is_set():
-                return
-            self.apply(version)
+        self.apply(current.version)
+        self._held[current.collection] = current.version
+        for version in self._applier.catalog.in_state(corpus, *FOLLOWING):
+            if version.number == current.version.number or self._stop.is_set():
+                continue
+            # A batch a turn, so that a long way to go never keeps the live version waiting.
+            self.apply(version, one_batch=True)
             self._held[version.collection] = version
+            if self._applier.lag(corpus, version.number):
+                self._wake.set()
         self._let_go(corpus)
 
     def _let_go(self, corpus: str) -> None:
+        """Release what was dropped, but never what still answers searches."""
+        answering = {generation.collection for generation in self._serving.loaded()}
         for version in [held for held in self._held.values() if held.corpus == corpus]:
             state = self._applier.catalog.get(corpus, version.number).state
-            if state is State.DROPPED:
+            if state is State.DROPPED and version.collection not in answering:
                 self._serving.store.release(version.collection)
                 del self._held[version.collection]

@@ -10,11 +10,14 @@ from itertools import pairwise
 from tokenizers import Encoding, Tokenizer
 
 from lockstep.corpus.documents import Document
+from lockstep.errors import InvalidInput
 
 # Point ids must be the same for the same passage on every machine and for ever.
 _NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
+
+MIN_CAPACITY = 4
 
 _WORD_END = re.compile(r"\s+")
 
@@ -54,6 +57,12 @@ class PassageSplitter:
         self._tokenizer = tokenizer
         # One more for the tokens that may appear where title and text are joined.
         self._capacity = window_tokens - len(tokenizer.encode(prompt).ids) - 1
+        if self._capacity < MIN_CAPACITY:
+            raise InvalidInput(
+                f"Windows of {window_tokens} tokens leave {self._capacity} for the text, beside "
+                f"the prompt and the special tokens; at least {MIN_CAPACITY} are needed.",
+                next_step="Choose longer windows, or a shorter document prompt.",
+            )
 
     def split(self, documents: Sequence[Document]) -> list[list[Passage]]:
         """The passages of each document, in order; every document has at least one."""

@@ -41,6 +41,7 @@ class Prober:
 
     corpora: Corpora
     store: VectorStore
+    encode_batch: int = 32
 
     def prove(self, generation: Generation, applied_seq: int) -> ProbeReport:
         """The report of `check`; raises ProbeFailed where it lists a problem."""
@@ -48,15 +49,17 @@ class Prober:
         _raise_for(generation, report.problems)
         return report
 
-    def glance(self, generation: Generation) -> SampleReport:
+    def glance(self, generation: Generation, lag: int) -> SampleReport:
         """Check a few samples only, in milliseconds; raises ProbeFailed.
 
         A server does this before it answers from a generation that was proven when it was promoted.
+        `lag` is how many changes it has not applied: what changed since is not held against it.
         """
-        report = check_samples(
-            generation, self.store, self._sample(generation, QUICK_SAMPLES, frozenset())
-        )
+        passages = self._sample(generation, QUICK_SAMPLES, frozenset())
+        report = check_samples(generation, self.store, passages, batch_size=self.encode_batch)
         _raise_for(generation, report.problems)
+        if passages and not report.samples and not lag:
+            _raise_for(generation, [f"None of {len(passages)} sampled passages is in it."])
         return report
 
     def check(self, generation: Generation, applied_seq: int) -> ProbeReport:
@@ -67,7 +70,12 @@ class Prober:
         """
         expected, changed = self._corpus_tally(generation.version.corpus, applied_seq)
         found = self._index_tally(generation, changed)
-        samples = check_samples(generation, self.store, self._sample(generation, SAMPLES, changed))
+        samples = check_samples(
+            generation,
+            self.store,
+            self._sample(generation, SAMPLES, changed),
+            batch_size=self.encode_batch,
+        )
         return ProbeReport(
             documents=found.documents.count,
             points=found.points.count,

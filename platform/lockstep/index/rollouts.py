@@ -33,6 +33,8 @@ from lockstep.store.port import VectorStore
 # version. If passes never get there, writes come in faster than this machine encodes.
 CLOSE_ENOUGH = 1000
 MAX_PASSES = 8
+# After this many changes the search indexes are brought up to date too, before the alias moves.
+OPTIMIZE_AFTER = 1000
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,17 @@ class Rollouts:
     def reconcile(self, corpus: str) -> IndexVersion | None:
         """Make the catalog agree with the alias; the live version, if there is one."""
         self.corpora.info(corpus)  # raises CorpusNotFound
-        collection = self.store.aliases().get(corpus)
-        if collection is None:
-            return None
+        while (collection := self.store.aliases().get(corpus)) is not None:
+            version = self._named(corpus, collection)
+            self.catalog.set_live(corpus, version.number)
+            # A swap between the look at the alias and the write must not be undone in the catalog.
+            if self.store.aliases().get(corpus) == collection:
+                return self.catalog.get(corpus, version.number)
+        return None
+
+    def _named(self, corpus: str, collection: str) -> IndexVersion:
         for version in self.catalog.versions(corpus):
             if version.collection == collection:
-                if self.catalog.set_live(corpus, version.number):
-                    return self.catalog.get(corpus, version.number)
                 return version
         raise NoLiveIndex(
             f"The alias '{corpus}' names collection '{collection}', which the catalog of this "
@@ -203,9 +209,14 @@ class Rollouts:
             target = self.corpora.head_seq(version.corpus)
             while self.catalog.get(version.corpus, version.number).applied_seq < target:
                 try:
+                    # Everything that may fail or take long comes before the lease: meanwhile the
+                    # process that has the collection open may apply what is missing.
+                    generation = Generation.load(version, self.encoders)
+                    self.store.count(version.collection)
                     with self.leases.hold(version.collection) as lease:
-                        generation = Generation.load(version, self.encoders)
-                        self.applier.apply(generation, lease, report=report)
+                        progress = self.applier.apply(generation, lease, report=report)
+                        if progress.documents + progress.deleted >= OPTIMIZE_AFTER:
+                            self.store.optimize(version.collection)
                 except (CollectionInUse, LeaseHeld) as error:
                     if time.monotonic() > deadline:
                         raise self._lagging(version) from error
@@ -258,13 +269,22 @@ class Rollouts:
 
     def _drop(self, version: IndexVersion) -> bool:
         """Mark a version as dropped, unless a process is still building it."""
-        try:
-            with self.leases.hold(version.collection):
-                self.catalog.set_state(version, State.DROPPED, reason=version.reason)
-        except LeaseHeld:
-            if version.state is State.BUILDING:
-                return False
-            raise
+        deadline = time.monotonic() + self.wait_s
+        while True:
+            try:
+                with self.leases.hold(version.collection):
+                    # A build may have ended since the version was read.
+                    state = self.catalog.get(version.corpus, version.number).state
+                    if state in (State.LIVE, State.CANDIDATE):
+                        return False
+                    self.catalog.set_state(version, State.DROPPED, reason=version.reason)
+                break
+            except LeaseHeld:
+                if version.state is State.BUILDING:
+                    return False
+                if time.monotonic() > deadline:  # a server applies to a retired one now and then
+                    raise
+            time.sleep(0.1)
         self.catalog.record(version.corpus, "drop", "done", from_version=version.number)
         return True
 

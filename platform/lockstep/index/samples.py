@@ -45,12 +45,12 @@ class SampleReport:
 
 
 def check_samples(
-    generation: Generation, store: VectorStore, passages: Sequence[Passage]
+    generation: Generation, store: VectorStore, passages: Sequence[Passage], *, batch_size: int
 ) -> SampleReport:
     """Encode passages anew and compare them with the index.
 
     A passage whose document has changed since it was applied is left out: its point is as old as
-    the index, not wrong.
+    the index, not wrong. So is one that is not there; whether it should be, ids and hashes tell.
     """
     stored = {
         record.id: record
@@ -59,12 +59,9 @@ def check_samples(
         )
     }
     current = [passage for passage in passages if _is_current(passage, stored)]
-    if passages and not current:
-        problem = f"None of {len(passages)} sampled passages is in the index."
-        return SampleReport(0, -1.0, {}, (problem,))
     if not current:
         return SampleReport(0, 1.0, {}, ())
-    fresh = generation.points(current, batch_size=len(current))
+    fresh = generation.points(current, batch_size=batch_size)
     cosines = _cosines(fresh, [stored[point_id] for point_id in fresh.ids])
     shares = _self_found(generation, store, current, fresh)
     return SampleReport(

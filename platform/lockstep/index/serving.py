@@ -30,9 +30,13 @@ class Failure:
     """Why the generation that the alias names does not answer."""
 
     collection: str
-    message: str
+    error: LockstepError
     in_use: bool  # another process has it open, as a rule for a moment only
     retry_at: float  # monotonic seconds
+
+    @property
+    def message(self) -> str:
+        return str(self.error)
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Serving:
     _current: dict[str, Generation] = field(default_factory=dict)
     _failures: dict[str, Failure] = field(default_factory=dict)
     _previews: dict[str, float] = field(default_factory=dict)  # candidate -> when it was pinned
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     def current(self, corpus: str) -> Generation:
         """The generation to search with. Raises CorpusNotFound or NoLiveIndex."""
@@ -71,9 +75,10 @@ class Serving:
                 f"Index version {version.label} of '{corpus}' is {version.state.value}; only live, "
                 "retired and candidate versions can be searched."
             )
+        generation = Generation.load(version, self.encoders)
         if version.state is State.CANDIDATE:
             self._previews[version.collection] = time.monotonic()
-        return Generation.load(version, self.encoders)
+        return generation
 
     def end_previews(self) -> None:
         """Let go of candidates that no search has pinned lately: a command may want to promote."""
@@ -89,13 +94,15 @@ class Serving:
         `prepare` gets the new version before it answers, to bring it up to date. Raises what went
         wrong only where there is no old generation.
         """
-        with self._lock:
+        with self._locks.setdefault(corpus, threading.Lock()):
             current = self._current.get(corpus)
             collection: str | None = None
             try:
                 collection = self.store.aliases().get(corpus)
                 if current is not None and self._is_settled(current, collection):
                     return current
+                if current is None and self.followed:
+                    self._raise_again(corpus, collection)
                 generation = self._load(self.rollouts.live(corpus), prepare)
             except LockstepError as error:
                 self._note_failure(corpus, collection, current, error)
@@ -116,7 +123,7 @@ class Serving:
 
     def _load(self, version: IndexVersion, prepare: Prepare | None) -> Generation:
         generation = Generation.load(version, self.encoders)
-        self.prober.glance(generation)
+        self.prober.glance(generation, self.rollouts.applier.lag(version.corpus, version.number))
         generation.encoder.encode_queries(["warm up"])
         if prepare is not None:
             prepare(version)  # so that a searcher who saw a write goes on seeing it
@@ -128,12 +135,19 @@ class Serving:
         if collection == current.collection:
             self._failures.pop(corpus, None)
             return True
+        return self._failed_lately(corpus, collection) is not None
+
+    def _raise_again(self, corpus: str, collection: str | None) -> None:
+        """Raise what went wrong a moment ago, rather than try the same again for every search."""
+        failure = self._failed_lately(corpus, collection)
+        if failure is not None:
+            raise failure.error
+
+    def _failed_lately(self, corpus: str, collection: str | None) -> Failure | None:
         failure = self._failures.get(corpus)
-        return (
-            failure is not None
-            and failure.collection == collection
-            and time.monotonic() < failure.retry_at
-        )
+        if failure is None or failure.collection != collection:
+            return None
+        return failure if time.monotonic() < failure.retry_at else None
 
     def _note_failure(
         self,
@@ -147,7 +161,7 @@ class Serving:
             return  # nothing is live
         in_use = isinstance(error, CollectionInUse)
         retry_at = time.monotonic() + (RETRY_IN_USE_S if in_use else RETRY_S)
-        self._failures[corpus] = Failure(collection or "", str(error), in_use, retry_at)
+        self._failures[corpus] = Failure(collection or "", error, in_use, retry_at)
         level = logging.INFO if in_use else logging.ERROR
         staying = current.name if current else "none"
         logger.log(level, "not serving %s yet, staying with %s: %s", collection, staying, error)

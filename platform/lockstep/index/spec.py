@@ -1,6 +1,6 @@
 """Index specs: everything besides the model version that shapes the vectors of an index."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lockstep.errors import SearchUnsupported
@@ -61,7 +61,7 @@ class IndexSpec:
 
     def matches(self, options: SpecOptions, manifest: ModelManifest) -> bool:
         """Whether the same options on the same model would give this spec again."""
-        return self == replace(resolve(options, manifest, self.bm25.avg_length))
+        return self == resolve(options, manifest, self.bm25.avg_length)
 
 
 def resolve(options: SpecOptions, manifest: ModelManifest, avg_length: float) -> IndexSpec:

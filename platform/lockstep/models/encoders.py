@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoder import Encoder
@@ -27,16 +28,19 @@ class Encoders:
         self._device = device
         self._keep = keep
         self._loaded: OrderedDict[str, Encoder] = OrderedDict()
+        # What somebody still uses need not be loaded a second time.
+        self._alive: WeakValueDictionary[str, Encoder] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get(self, ref: str) -> Encoder:
         """The encoder of a model version, verified when it is loaded."""
         version = self._registry.resolve(ref)
         with self._lock:
-            encoder = self._loaded.pop(version.digest, None)
+            encoder = self._alive.get(version.digest)
             if encoder is None:
                 encoder = Encoder.load(version, self._artefacts, device=self._device)
-            self._loaded[version.digest] = encoder
+            self._alive[version.digest] = self._loaded[version.digest] = encoder
+            self._loaded.move_to_end(version.digest)
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
         return encoder

@@ -8,16 +8,25 @@ from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Ve
 DENSE = "dense"
 LEXICAL = "lexical"
 
-# A hybrid search fuses at least this many of each ranking: the published habit for RRF.
-MIN_DEPTH = 100
+# How many places of each ranking to look at: the first is the published habit for RRF. What is
+# fused depends on the depth, so that pages agree with each other as long as they share a step.
+DEPTHS = (100, 400, 1_600, 6_400, 10_000)
 # Several passages of one document take up places in a ranking; look deeper when grouping.
 PASSAGES_PER_DOCUMENT = 4
-MAX_DEPTH = 10_000
 
 
 def encodes_query(request: SearchRequest) -> bool:
     """Whether the search needs the query's dense vector."""
-    return request.mode is not Mode.LEXICAL
+    return request.mode is Mode.DENSE or (
+        request.mode is Mode.HYBRID and request.fusion.dense_weight > 0
+    )
+
+
+def ranks_terms(request: SearchRequest) -> bool:
+    """Whether the search needs the query's terms."""
+    return request.mode is Mode.LEXICAL or (
+        request.mode is Mode.HYBRID and request.fusion.lexical_weight > 0
+    )
 
 
 def make_plan(
@@ -32,17 +41,17 @@ def make_plan(
     if vector is not None:
         prefilter = _prefilter(request, generation, vector, depth)
         branches[DENSE] = DenseBranch(vector, depth, prefilter=prefilter)
-    if request.mode is not Mode.DENSE:
+    if ranks_terms(request):
         terms = generation.lexical.encode_query(request.query)
         if len(terms.indices):  # a query of stop words only has none
             branches[LEXICAL] = SparseBranch(terms, depth)
     return branches
 
 
-def first_depth(request: SearchRequest) -> int:
-    """How many places of each ranking to look at first."""
-    depth = request.window * (PASSAGES_PER_DOCUMENT if request.group_by_document else 1)
-    return max(depth, MIN_DEPTH) if request.mode is Mode.HYBRID else depth
+def depths(request: SearchRequest) -> tuple[int, ...]:
+    """How many places of each ranking to look at: first, and where that does not suffice."""
+    places = request.window * (PASSAGES_PER_DOCUMENT if request.group_by_document else 1)
+    return tuple(depth for depth in DEPTHS if depth >= min(places, DEPTHS[-1]))
 
 
 def _prefilter(

@@ -10,14 +10,7 @@ from lockstep.search.fusion import (
     reciprocal_rank_fusion,
     single_ranking,
 )
-from lockstep.search.plan import (
-    DENSE,
-    LEXICAL,
-    MAX_DEPTH,
-    encodes_query,
-    first_depth,
-    make_plan,
-)
+from lockstep.search.plan import DENSE, LEXICAL, depths, encodes_query, make_plan
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.store.filters import prefixed
 from lockstep.store.port import Candidate, Vector, VectorStore
@@ -54,18 +47,18 @@ def _rank(
 ) -> list[Ranked]:
     """Rank deep enough to fill the request's window, where the index can."""
     condition = None if request.filter is None else prefixed(request.filter, "metadata.")
-    depth = first_depth(request)
-    while True:
+    ranked: list[Ranked] = []
+    for depth in depths(request):
         branches = make_plan(request, generation, vector, depth)
         if not branches:
             return []
         rankings = store.search(generation.collection, list(branches.values()), condition)
         ranked = _merge(request, dict(zip(branches, rankings, strict=True)))
         exhausted = all(len(ranking) < depth for ranking in rankings)
-        if len(ranked) >= request.window or exhausted or depth >= MAX_DEPTH:
-            return ranked
-        # One document's passages took up the places: look deeper.
-        depth = min(depth * 4, MAX_DEPTH)
+        if len(ranked) >= request.window or exhausted:
+            break
+        # The passages of few documents took up the places: look deeper.
+    return ranked
 
 
 def _merge(request: SearchRequest, rankings: dict[str, list[Candidate]]) -> list[Ranked]:

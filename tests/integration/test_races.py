@@ -1,0 +1,125 @@
+"""What other processes do in between: builds that finish elsewhere, drops, foreign collections."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from actions import add_model, document
+from workspaces import CORPUS, build_live, build_next, new_root
+
+from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.errors import CollectionDamaged, CollectionExists, CollectionInUse, Conflict
+from lockstep.index.applier import Applier
+from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.versions import IndexVersion, State
+from lockstep_indexer.build import reindex as module
+from lockstep_indexer.build.reindex import reindex
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return new_root(tmp_path / "workspace")
+
+
+@pytest.fixture
+def workspace(root: Path, tmp_path: Path) -> Iterator[Workspace]:
+    with open_workspace(root) as workspace:
+        build_live(workspace, tmp_path)
+        yield workspace
+
+
+def test_a_sound_index_that_lags_is_served(workspace: Workspace, root: Path) -> None:
+    everything = [document(number, revision=9) for number in range(60)]
+    workspace.corpora.write(CORPUS, everything)  # all that the glance samples has changed
+    workspace.store.release("docs--v0001")
+    with open_workspace(root) as other:
+        assert other.search(CORPUS, "red river").hits
+
+
+def test_a_build_that_another_process_finished_is_left_alone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = add_model(workspace, tmp_path / "second", seed=2)
+    model = workspace.models.resolve(ref)
+    spec = resolve(SpecOptions(), model.manifest, avg_length=20.0)
+    begun = workspace.catalog.add(CORPUS, model, spec)
+    reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+
+    def read_too_early(*_: object) -> IndexVersion:
+        return begun
+
+    monkeypatch.setattr(module, "_unfinished", read_too_early)
+    with pytest.raises(Conflict, match="v2 of 'docs' is live now"):
+        reindex(workspace, CORPUS, model, SpecOptions())
+    assert workspace.catalog.get(CORPUS, 2).state is State.LIVE
+
+
+def test_a_collection_that_another_workspace_built_is_not_written_to(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    ref = add_model(workspace, tmp_path / "second", seed=2)
+    model = workspace.models.resolve(ref)
+    schema = resolve(SpecOptions(), model.manifest, 20.0).schema(model.manifest.dim)
+    workspace.store.create("docs--v0002", schema, {"corpus": "docs", "model": "theirs@1"})
+    with pytest.raises(CollectionExists, match=r"another workspace built \(with theirs@1\)"):
+        reindex(workspace, CORPUS, model, SpecOptions())
+    assert workspace.store.count("docs--v0002") == 0
+
+
+def test_a_build_whose_collection_is_damaged_fails_and_the_next_begins_anew(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    done = build_next(workspace, tmp_path, seed=2, promote=False)
+    workspace.catalog.set_state(done.version, State.BUILDING)
+    workspace.corpora.write(CORPUS, [document(800)])
+    workspace.store.release("docs--v0002")
+    shutil.rmtree(next(workspace.settings.data.rglob("docs--v0002/shard")))
+    model = workspace.models.resolve("tiny@2")
+    with pytest.raises(CollectionDamaged):
+        reindex(workspace, CORPUS, model, SpecOptions())
+    assert workspace.catalog.get(CORPUS, 2).state is State.FAILED
+    again = reindex(workspace, CORPUS, model, SpecOptions())
+    assert (again.version.number, again.resumed) == (3, False)
+
+
+def test_gc_does_not_take_away_what_a_server_still_answers_from(
+    workspace: Workspace, root: Path, tmp_path: Path
+) -> None:
+    build_next(workspace, tmp_path, seed=2, promote=False)
+    workspace.store.release("docs--v0002")
+    follower = workspace.follower()
+    assert workspace.search(CORPUS, "red river").index_version == "docs--v0001"
+    follower.start()
+    try:
+        with open_workspace(root) as other:
+            other.rollouts.promote(CORPUS)
+            # The other process keeps v2 open, so this server goes on with v1.
+            with pytest.raises(CollectionInUse, match="docs--v0001"):
+                replace(other.rollouts, wait_s=1.0).drop(CORPUS)
+            assert workspace.search(CORPUS, "red river").index_version == "docs--v0001"
+    finally:
+        follower.stop()
+
+
+def test_a_follower_outlives_an_error_that_nobody_foresaw(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = workspace.follower()
+    follower.start()
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr(Applier, "apply", _out_of_memory)
+            workspace.corpora.write(CORPUS, [document(900)])
+            follower.wake()
+            time.sleep(0.5)
+        head = workspace.corpora.head_seq(CORPUS)
+        assert follower.wait_applied(CORPUS, head, timeout_s=30)
+    finally:
+        follower.stop()
+
+
+def _out_of_memory(*_: object, **__: object) -> None:
+    raise RuntimeError("out of memory")
