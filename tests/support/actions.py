@@ -26,9 +26,9 @@ WORDS = (
 
 
 def fork_server() -> ForkServerContext:
-    """A context whose processes start with this module imported."""
+    """A context whose processes start with all that takes long to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["actions"])
+    context.set_forkserver_preload(["actions", "sentence_transformers"])
     return context
 
 
@@ -63,10 +63,10 @@ def run_reindex(root: Path, corpus: str, ref: str, log: Path, promote: bool = Fa
 
 
 def run_promote(root: Path, corpus: str, die: str | None = None) -> None:
-    """Promote the newest candidate; `die` names the moment of a kill -9."""
+    """Promote version 2; `die` names the moment of a kill -9."""
     with open_workspace(root) as workspace:
         _arm(workspace, die)
-        workspace.rollouts.promote(corpus)
+        workspace.rollouts.promote(corpus, 2)
 
 
 def run_rollback(root: Path, corpus: str, die: str | None = None) -> None:
@@ -109,11 +109,15 @@ def _arm(workspace: Workspace, die: str | None) -> None:
     when, name = die.split()
     owner: Any = workspace.store if name == "set_alias" else workspace.catalog
     original: Callable[..., Any] = getattr(owner, name)
+    live = workspace.rollouts.reconcile("docs")
 
     def deadly(*arguments: Any, **options: Any) -> Any:
+        if name == "set_live" and live is not None and arguments[1] == live.number:
+            return original(*arguments, **options)  # a look at what is, not the swap
         if when == "after":
             original(*arguments, **options)
         os.kill(os.getpid(), signal.SIGKILL)
+        return None
 
     setattr(owner, name, deadly)
 
