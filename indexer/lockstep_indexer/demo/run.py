@@ -181,7 +181,7 @@ def _prefilter_kept(workspace: Workspace) -> float:
                     CORPUS, SearchRequest(query, mode=Mode.DENSE, prefilter=choice)
                 ).hits
             }
-            for choice in (False, PrefilterChoice(dims=64, candidates=100))
+            for choice in (False, PrefilterChoice(dims=64))
         )
         kept += len(full & short) / len(full)
     return kept / len(queries)

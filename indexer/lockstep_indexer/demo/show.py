@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockstep.models.registry import ModelVersion
 from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.bootstrap import Workspace
+from lockstep.models.registry import ModelVersion
 from lockstep.search.request import Hit, SearchRequest
 from lockstep_indexer.build.reindex import Reindexed
 from lockstep_indexer.demo.traffic import Tally
@@ -109,7 +109,7 @@ def comparison(console: Console, workspace: Workspace, corpus: str, queries: Seq
 def prefilter(console: Console, kept: float) -> None:
     line(
         console,
-        f"[green]✓[/] ranking by 64 of 384 dimensions, then rescoring 100 in full, keeps "
+        f"[green]✓[/] ranking by 64 of 384 dimensions, then rescoring the best 400 in full, keeps "
         f"[bold]{kept:.1%}[/] of the full top 10",
     )
 

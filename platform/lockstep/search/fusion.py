@@ -19,7 +19,6 @@ class Ranked:
     """A candidate in the final order, with its place in each ranking that knows it."""
 
     id: str
-    document_id: str
     score: float
     places: Mapping[str, Place]
 
@@ -27,7 +26,7 @@ class Ranked:
 def single_ranking(name: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     """A search of one branch: its own order and scores."""
     return [
-        Ranked(c.id, c.document_id, c.score, {name: Place(rank, c.score)})
+        Ranked(c.id, c.score, {name: Place(rank, c.score)})
         for rank, c in enumerate(candidates, start=1)
     ]
 
@@ -40,26 +39,15 @@ def reciprocal_rank_fusion(
     Source: Cormack, Clarke, Büttcher, SIGIR 2009.
     """
     places: dict[str, dict[str, Place]] = {}
-    documents: dict[str, str] = {}
     for name, candidates in rankings.items():
         for rank, candidate in enumerate(candidates, start=1):
             places.setdefault(candidate.id, {})[name] = Place(rank, candidate.score)
-            documents[candidate.id] = candidate.document_id
     fused = [
         Ranked(
             id=point_id,
-            document_id=documents[point_id],
             score=sum(weights[name] / (k + place.rank) for name, place in found.items()),
             places=found,
         )
         for point_id, found in places.items()
     ]
     return sorted(fused, key=lambda ranked: (-ranked.score, ranked.id))
-
-
-def best_per_document(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Keep each document's best passage only; the order stays."""
-    best: dict[str, Ranked] = {}
-    for candidate in ranked:
-        best.setdefault(candidate.document_id, candidate)
-    return list(best.values())

@@ -1,19 +1,15 @@
 """One search, start to end, on one generation."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from lockstep.index.generation import Generation
-from lockstep.search.fusion import (
-    Ranked,
-    best_per_document,
-    reciprocal_rank_fusion,
-    single_ranking,
-)
+from lockstep.search.fusion import Ranked, reciprocal_rank_fusion, single_ranking
 from lockstep.search.plan import DENSE, LEXICAL, depths, encodes_query, make_plan
-from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
+from lockstep.search.request import Hit, Mode, SearchRequest, SearchResponse, Timings
 from lockstep.store.filters import prefixed
-from lockstep.store.port import Candidate, Vector, VectorStore
+from lockstep.store.port import DOCUMENT_ID, Candidate, Record, Vector, VectorStore
 
 
 def search(generation: Generation, store: VectorStore, request: SearchRequest) -> SearchResponse:
@@ -29,8 +25,7 @@ def search(generation: Generation, store: VectorStore, request: SearchRequest) -
         generation.encoder.encode_queries([request.query])[0] if encodes_query(request) else None
     )
     encoded = time.perf_counter()
-    ranked = _rank(generation, store, request, vector)
-    hits = _hits(generation, store, request, ranked[request.offset : request.window])
+    hits = _find(generation, store, request, vector)[request.offset :]
     ended = time.perf_counter()
     return SearchResponse(
         hits=hits,
@@ -42,55 +37,62 @@ def search(generation: Generation, store: VectorStore, request: SearchRequest) -
     )
 
 
-def _rank(
+def _find(
     generation: Generation, store: VectorStore, request: SearchRequest, vector: Vector | None
-) -> list[Ranked]:
-    """Rank deep enough to fill the request's window, where the index can."""
+) -> list[Hit]:
+    """The first hits up to the end of the request's window, from rankings as deep as it takes."""
     condition = None if request.filter is None else prefixed(request.filter, "metadata.")
-    ranked: list[Ranked] = []
+    hits: list[Hit] = []
     for depth in depths(request):
         branches = make_plan(request, generation, vector, depth)
         if not branches:
-            return []
+            break
         rankings = store.search(generation.collection, list(branches.values()), condition)
         ranked = _merge(request, dict(zip(branches, rankings, strict=True)))
-        exhausted = all(len(ranking) < depth for ranking in rankings)
-        if len(ranked) >= request.window or exhausted:
+        hits = list(islice(_hits(generation, store, request, ranked), request.window))
+        if len(hits) == request.window or all(len(ranking) < depth for ranking in rankings):
             break
         # The passages of few documents took up the places: look deeper.
-    return ranked
+    return hits
 
 
 def _merge(request: SearchRequest, rankings: dict[str, list[Candidate]]) -> list[Ranked]:
-    if request.mode == "hybrid":
+    if request.mode is Mode.HYBRID:
         weights = {DENSE: request.fusion.dense_weight, LEXICAL: request.fusion.lexical_weight}
-        ranked = reciprocal_rank_fusion(rankings, weights, k=request.fusion.k)
-    else:
-        ranked = [r for name, found in rankings.items() for r in single_ranking(name, found)]
-    return best_per_document(ranked) if request.group_by_document else ranked
+        return reciprocal_rank_fusion(rankings, weights, k=request.fusion.k)
+    return [r for name, found in rankings.items() for r in single_ranking(name, found)]
 
 
 def _hits(
     generation: Generation, store: VectorStore, request: SearchRequest, ranked: Sequence[Ranked]
-) -> list[Hit]:
-    """Read what the hits say. A point that was deleted since it was ranked is left out."""
-    if not ranked:
-        return []
-    records = store.retrieve(generation.collection, [r.id for r in ranked])
-    payloads = {record.id: record.payload for record in records}
-    return [
-        Hit(
-            id=r.id,
-            document_id=r.document_id,
-            score=r.score,
-            title=payloads[r.id]["title"],
-            text=payloads[r.id]["text"],
-            metadata=payloads[r.id]["metadata"],
-            explain=_explain(r) if request.explain else None,
-        )
-        for r in ranked
-        if r.id in payloads
-    ]
+) -> Iterator[Hit]:
+    """Read what the hits say, some at a time; when grouping, only each document's best passage.
+
+    A point that was deleted since it was ranked is left out.
+    """
+    seen: set[str] = set()
+    # Half as many again as are wanted: now and then two passages belong to one document.
+    step = request.window * 3 // 2 if request.group_by_document else request.window
+    for start in range(0, len(ranked), step):
+        places = {r.id: r for r in ranked[start : start + step]}
+        for record in store.retrieve(generation.collection, list(places)):
+            hit = _hit(record, places[record.id], explain=request.explain)
+            if request.group_by_document and hit.document_id in seen:
+                continue
+            seen.add(hit.document_id)
+            yield hit
+
+
+def _hit(record: Record, ranked: Ranked, *, explain: bool) -> Hit:
+    return Hit(
+        id=record.id,
+        document_id=record.payload[DOCUMENT_ID],
+        score=ranked.score,
+        title=record.payload["title"],
+        text=record.payload["text"],
+        metadata=record.payload["metadata"],
+        explain=_explain(ranked) if explain else None,
+    )
 
 
 def _explain(ranked: Ranked) -> dict[str, dict[str, float]]:

@@ -129,7 +129,7 @@ class Shard:
             prefetches=prefetches,
             filter=filter,
             params=params,
-            with_payload=_only([DOCUMENT_ID]),
+            with_payload=False,
             with_vector=False,
         )
 
@@ -206,9 +206,7 @@ def _only(fields: Sequence[str]) -> Any:
 
 
 def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[RankedPoint]:
-    ranked = [
-        (str(point.id), point.score, (point.payload or {}).get(DOCUMENT_ID, "")) for point in points
-    ]
+    ranked = [(str(point.id), point.score) for point in points]
     ranked.sort(key=lambda point: (-point[1], point[0]))
     return ranked[:limit]
 

@@ -29,8 +29,8 @@ class PackedPoints:
             start = end
 
 
-# One ranked point: id, score, document id. Plain tuples unpickle several times faster.
-RankedPoint = tuple[str, float, str]
+# One ranked point: id, score. Plain tuples unpickle several times faster.
+RankedPoint = tuple[str, float]
 
 # One stored point: id, payload, and its vectors where they were asked for.
 PlainRecord = tuple[str, dict[str, object], Vector | None, Vector | None, SparseVector | None]

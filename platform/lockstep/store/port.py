@@ -133,7 +133,6 @@ class Candidate:
 
     id: str
     score: float
-    document_id: str
 
 
 class VectorStore(Protocol):
@@ -196,7 +195,7 @@ class VectorStore(Protocol):
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None
     ) -> list[list[Candidate]]:
-        """Rank points once per branch, all in one call to the engine.
+        """Rank points once per branch, all in one call to the engine; no payload is read.
 
         Each ranking is ordered by (score descending, id), so equal scores have a stable order.
         """

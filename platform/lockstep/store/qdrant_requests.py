@@ -10,7 +10,6 @@ from lockstep.store.checks import TIE_MARGIN
 from lockstep.store.port import (
     BM25,
     DENSE,
-    DOCUMENT_ID,
     PREFILTER,
     Branch,
     Candidate,
@@ -59,15 +58,12 @@ def query_request(
         filter=filter,
         params=params,
         limit=fetched,
-        with_payload=[DOCUMENT_ID],
+        with_payload=False,
     )
 
 
 def ranked(points: Sequence[models.ScoredPoint], limit: int) -> list[Candidate]:
-    candidates = [
-        Candidate(str(point.id), point.score, (point.payload or {}).get(DOCUMENT_ID, ""))
-        for point in points
-    ]
+    candidates = [Candidate(str(point.id), point.score) for point in points]
     candidates.sort(key=lambda candidate: (-candidate.score, candidate.id))
     return candidates[:limit]
 

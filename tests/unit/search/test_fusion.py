@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.search.fusion import Ranked, best_per_document, reciprocal_rank_fusion, single_ranking
+from lockstep.search.fusion import reciprocal_rank_fusion, single_ranking
 from lockstep.store.port import Candidate
 
 WEIGHTS = {"dense": 1.0, "lexical": 1.0}
 
 
 def ranking(*ids: str) -> list[Candidate]:
-    return [Candidate(i, 1.0 / n, f"doc-{i}") for n, i in enumerate(ids, start=1)]
+    return [Candidate(i, 1.0 / n) for n, i in enumerate(ids, start=1)]
 
 
 def test_scores_are_sums_of_reciprocal_ranks() -> None:
@@ -54,8 +54,3 @@ def test_the_order_of_branches_does_not_matter(ids: list[str], shuffler: random.
 def test_a_single_ranking_keeps_its_order_and_scores() -> None:
     ranked = single_ranking("dense", ranking("b", "a"))
     assert [(r.id, r.score) for r in ranked] == [("b", 1.0), ("a", 0.5)]
-
-
-def test_grouping_keeps_the_best_passage_of_each_document() -> None:
-    ranked = [Ranked("1", "x", 3.0, {}), Ranked("2", "x", 2.0, {}), Ranked("3", "y", 1.0, {})]
-    assert [r.id for r in best_per_document(ranked)] == ["1", "3"]
