@@ -20,8 +20,8 @@ $(VENV)/.ready: pyproject.toml
 demo: $(VENV)/.ready  ## the main job on real documents: build, swap, roll back
 	$(BIN)/lockstep demo
 
-test: $(VENV)/.ready  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.ready  ## all tests, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(VENV)/.ready  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -25,8 +25,8 @@ from lockstep.store.port import Record
 from lockstep_indexer.build.reindex import reindex
 
 CORPUS = "docs"
-DOCUMENTS = 1200
-BATCH = 32
+DOCUMENTS = 700
+BATCH = 24
 KILLS = 20
 
 
@@ -70,6 +70,7 @@ def assert_same(one: dict[str, Record], other: dict[str, Record]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_reindex_killed_twenty_times_equals_an_undisturbed_one(
     root: Path, workspace: Workspace, tmp_path: Path
 ) -> None:
