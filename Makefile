@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU build; set TORCH= to keep a torch that is installed already, or to a CUDA build's version.
+# The torch this is tested with. What build pip finds for it, CPU or CUDA, depends on the machine and on pip's
+# settings; install the one you want into .venv first, and it is kept.
 TORCH ?= torch==2.13.0
 
 .PHONY: help demo test check fix bench clean

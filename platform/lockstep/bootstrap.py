@@ -134,6 +134,7 @@ def _open_store(settings: Settings, command: str) -> VectorStore:
             settings.store_url,
             api_key=key.get_secret_value() if key else None,
             timeout_s=settings.store_timeout_s,
+            grpc_port=settings.store_grpc_port,
         )
     from lockstep.store.edge import EdgeStore
 

@@ -25,12 +25,26 @@ TEMPLATE = """\
 
 # The vector store. Empty: the embedded engine, in .lockstep/index. A server: "http://host:6333"
 # store_url = ""
+# store_grpc_port = 6334
+# store_timeout_s = 60
+# store_api_key = "..."     # better in the environment: LOCKSTEP_STORE_API_KEY
 
 # Where model versions are kept: a folder, or anything that fsspec knows ("s3://bucket/models").
 # artefacts_url = ".lockstep/models"
 
 # Where models run: "cpu", "cuda", "mps". Empty: the best there is.
 # device = ""
+
+# How many passages a model sees at once, and after how many documents a build can be resumed.
+# encode_batch = 32
+# batch_documents = 256
+
+# The longest document that is taken.
+# max_document_bytes = 1048576
+
+# Where `lockstep serve` listens. There are no API keys yet: think before you leave 127.0.0.1.
+# host = "127.0.0.1"
+# port = 7333
 """
 
 
@@ -43,6 +57,7 @@ class Settings(BaseSettings):
     database_url: str = f"sqlite:///{DATA_NAME}/lockstep.db"
     store_url: str = ""
     store_api_key: SecretStr | None = None
+    store_grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
     store_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     artefacts_url: str = f"{DATA_NAME}/models"
     device: str = ""

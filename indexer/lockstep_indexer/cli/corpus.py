@@ -9,6 +9,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lockstep.errors import InvalidInput
 from lockstep_indexer.cli.options import FILLING, CorpusArgument, command
 from lockstep_indexer.cli.render import done, duration, next_step, note, plural, printable, table
 from lockstep_indexer.cli.session import Json, Session
@@ -67,17 +68,22 @@ def ingest(
     with session.workspace() as workspace, session.bars() as bars:
         bars.stage("reading documents")
         mode: Literal["stop", "skip"] = "skip" if on_error is OnError.SKIP else "stop"
-        report = ingest_files(
-            workspace.corpora,
-            corpus,
-            files or [],
-            delete_ids=read_ids(delete) if delete else (),
-            on_error=mode,
-            start_line=start_line,
-            max_document_bytes=workspace.settings.max_document_bytes,
-            progress=bars.ingest,
-        )
         listener = Listener(stage=bars.stage, progress=bars.applied)
+        try:
+            report = ingest_files(
+                workspace.corpora,
+                corpus,
+                files or [],
+                delete_ids=read_ids(delete) if delete else (),
+                on_error=mode,
+                start_line=start_line,
+                max_document_bytes=workspace.settings.max_document_bytes,
+                progress=bars.ingest,
+            )
+        except InvalidInput as error:
+            if index and workspace.corpora.exists(corpus):  # what was kept can be found at once too
+                bring_up_to_date(workspace, corpus, listener=listener)
+            raise _with_deletes_to_come(error, delete) from error
         followed = bring_up_to_date(workspace, corpus, listener=listener) if index else []
         total = workspace.corpora.count(corpus)
     session.show(
@@ -86,6 +92,13 @@ def ingest(
         *map(_followed, followed),
         *([] if followed or not index else [next_step(_build(corpus), "Build an index")]),
     )
+
+
+def _with_deletes_to_come(error: InvalidInput, delete: Path | None) -> InvalidInput:
+    if delete is None:
+        return error
+    hint = f"Give `--delete {delete}` again: nothing was deleted yet."
+    return type(error)(error.message, next_step=f"{error.next_step} {hint}".strip())
 
 
 def _json(report: "IngestReport") -> Json:

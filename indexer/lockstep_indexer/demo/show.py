@@ -1,5 +1,7 @@
 """How the demo looks."""
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,11 +142,12 @@ def history(console: Console, workspace: Workspace, corpus: str) -> None:
 
 
 def farewell(console: Console, folder: Path, corpus: str, seconds: float) -> None:
+    lockstep = _command()
     commands = (
-        f'lockstep search {corpus} "parse command line flags"',
-        f"lockstep status {corpus}",
-        f"lockstep promote {corpus} 2",
-        "lockstep serve        [dim]# then open /docs on it[/]",
+        f'{lockstep} search {corpus} "parse command line flags"',
+        f"{lockstep} status {corpus}",
+        f"{lockstep} promote {corpus} 2",
+        f"{lockstep} serve        [dim]# then open /docs on it[/]",
     )
     body = "\n".join((f"cd {folder}", *commands))
     console.print()
@@ -169,6 +172,15 @@ def _table(*columns: str) -> Table:
 def _gist(hit: Hit) -> str:
     text = " ".join(hit.text.split())
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _command() -> str:
+    """How this installation's command is called from the user's shell."""
+    installed = Path(sys.executable).with_name("lockstep")
+    found = shutil.which("lockstep")
+    if found is not None and installed.exists() and Path(found).samefile(installed):
+        return "lockstep"
+    return str(installed)
 
 
 def _label(number: int | None) -> str:

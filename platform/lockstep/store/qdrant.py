@@ -54,14 +54,17 @@ def connect(
     url: str, *, api_key: str | None = None, timeout_s: int = 60, grpc_port: int = 6334
 ) -> "QdrantStore":
     """A store on the server at `url`; nothing is sent before the first call."""
-    client = QdrantClient(
-        url=url,
-        api_key=api_key,
-        timeout=timeout_s,
-        prefer_grpc=True,
-        grpc_port=grpc_port,
-        check_compatibility=False,
-    )
+    with warnings.catch_warnings():
+        # A key over plain http is the user's choice, on a private network say.
+        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        client = QdrantClient(
+            url=url,
+            api_key=api_key,
+            timeout=timeout_s,
+            prefer_grpc=True,
+            grpc_port=grpc_port,
+            check_compatibility=False,
+        )
     return QdrantStore(client)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.bootstrap import open_workspace
+from lockstep_indexer import demo
 
 from .conftest import Cli, run, write_documents
 
@@ -76,6 +77,30 @@ def test_ingest_lists_what_it_left_out(cli: Cli, tmp_path: Path) -> None:
     assert f"{file}:3:" in skipped.out
     resumed = cli("ingest", "new", file, "--on-error", "skip", "--start-line", "3", "--json").json
     assert resumed["rejected_count"] == 1
+
+
+def test_what_a_stopped_ingest_kept_is_found_and_its_deletes_are_still_to_come(
+    cli: Cli, tmp_path: Path
+) -> None:
+    file, ids = tmp_path / "more.jsonl", tmp_path / "ids.txt"
+    file.write_text('{"id": "kept", "text": "a platypus"}\nnot json\n')
+    ids.write_text("d0\n")
+    stopped = cli("ingest", "docs", file, "--delete", ids)
+    assert stopped.code == 1
+    assert "--delete" in stopped.err
+    assert "nothing was deleted yet" in stopped.err
+    found = cli("search", "docs", "platypus", "--mode", "lexical", "--json")
+    assert "kept" in found.out
+
+
+def test_the_demo_says_which_packages_it_lacks(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "EXTRA", ("json", "no_such_package"))
+    lacking = cli("demo", tmp_path / "demo")
+    assert lacking.code == 1
+    assert "not installed: no_such_package" in lacking.err
+    assert not (tmp_path / "demo").exists()
 
 
 def test_models_are_added_listed_and_shown(cli: Cli, models: Path) -> None:

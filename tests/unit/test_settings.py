@@ -1,0 +1,64 @@
+"""Settings: the template names every key, and the workspace asked for is the one that is opened."""
+
+from pathlib import Path
+
+import pytest
+
+from lockstep.errors import InvalidSetting
+from lockstep.settings import TEMPLATE, Settings, init_workspace, load_settings
+
+
+def test_the_template_names_every_key() -> None:
+    missing = [
+        key for key in Settings.model_fields if key != "root" and f"# {key} =" not in TEMPLATE
+    ]
+    assert missing == []
+
+
+def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
+    init_workspace(tmp_path)
+    (tmp_path / "lockstep.toml").write_text(
+        "\n".join(
+            line.removeprefix("# ")
+            for line in TEMPLATE.splitlines()
+            if line.startswith("# ") and " = " in line and "api_key" not in line
+        )
+    )
+    assert load_settings(tmp_path) == Settings(root=tmp_path)
+
+
+def test_the_environment_goes_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_workspace(tmp_path)
+    (tmp_path / "lockstep.toml").write_text("port = 1\n")
+    monkeypatch.setenv("LOCKSTEP_PORT", "2")
+    monkeypatch.setenv("LOCKSTEP_ROOT", "elsewhere")
+    settings = load_settings(tmp_path)
+    assert (settings.port, settings.root) == (2, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("port = 99999\n", "'port' has value 99999"),
+        ("prot = 1\n", "unknown key 'prot'"),
+        ("port = \n", "is not TOML"),
+    ],
+)
+def test_a_bad_value_is_named(tmp_path: Path, content: str, words: str) -> None:
+    init_workspace(tmp_path)
+    (tmp_path / "lockstep.toml").write_text(content)
+    with pytest.raises(InvalidSetting, match=words):
+        load_settings(tmp_path)
+
+
+def test_no_workspace_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="lockstep init"):
+        load_settings(tmp_path)
+
+
+def test_the_source_roots_are_no_packages() -> None:
+    root = Path(__file__).parents[2]
+    assert not (root / "platform" / "__init__.py").exists()  # it would shadow the standard library
+    assert not (root / "indexer" / "__init__.py").exists()
