@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -12,6 +12,8 @@ from pydantic_settings import (
 )
 
 from lockstep.errors import InvalidSetting
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 CONFIG_NAME = "lockstep.toml"
 DATA_NAME = ".lockstep"
@@ -25,8 +27,12 @@ TEMPLATE = """\
 
 # The vector store. Empty: the embedded engine, in .lockstep/index. A server: "http://host:6333"
 # store_url = ""
-# store_grpc_port = 6334
-# store_timeout_s = 60
+# store_grpc_port = 6334      # 0: everything over HTTP
+# store_timeout_s = 60       # for builds; searches have search_timeout_s
+# store_shards = 1           # of each collection; a cluster spreads them over its nodes
+# store_replicas = 1         # copies of each shard
+# store_write_consistency = 1  # copies that must have a write before it counts
+# store_on_disk = false      # vectors and payloads are read from disk instead of held in memory
 # store_api_key = "..."     # better in the environment: LOCKSTEP_STORE_API_KEY
 
 # Where model versions are kept: a folder, or anything that fsspec knows ("s3://bucket/models").
@@ -39,33 +45,109 @@ TEMPLATE = """\
 # encode_batch = 32
 # batch_documents = 256
 
+# How long a search may take, retries included, before it fails with 503.
+# search_timeout_s = 5.0
+
+# How long a retired version stays ready for a rollback before `lockstep gc` may drop it.
+# soak_hours = 24.0
+
 # The longest document that is taken.
 # max_document_bytes = 1048576
 
 # Where `lockstep serve` listens. There are no API keys yet: think before you leave 127.0.0.1.
 # host = "127.0.0.1"
 # port = 7333
+
+# What a candidate must show before it is promoted; `latency = false` turns that gate off.
+# [gates]
+# completeness = true        # every document and passage is there, by id and content hash
+# identity = true            # sampled passages, encoded again, agree with what is stored
+# identity_samples = 1000    # 1 % of stale vectors escapes 1,000 samples 4 times in 100,000
+# health = true              # the engine is ready, and finds what an exact search finds
+# min_recall = 0.95          # recall@10 of the search index against exact search
+# quality = true             # judged queries (lockstep qrels import), or titles and first sentences
+# margin = 0.01              # how much nDCG@10 may be lost: the interval's lower end
+# known_item_margin = 0.05   # the same where there are no judgments
+# require_better = false     # the interval must lie above zero
+# drift = true               # how much the answers change; flagged, never failed
+# min_overlap = 0.5          # RBO below this is flagged
+# latency = true             # p95 beside the live version's, on the same queries in turn
+# max_latency_ratio = 1.25   # and at least latency_slack_ms slower
+# latency_slack_ms = 5.0
+# prefilter = true           # share of the full top 10 that the prefilter keeps
+# min_prefilter_kept = 0.95
+# queries = 200              # sampled for health, drift, latency and prefilter
+
+# Searches as they come, to judge versions by. Off by default.
+# [query_log]
+# share = 0.0                # of searches that are kept: 0 to 1
+# redact = false             # keep a digest of the query instead of its words
+# days = 30                  # older ones are deleted
 """
+
+
+class GateSettings(BaseModel):
+    """What a candidate must show before it is promoted; TEMPLATE says what each key means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    completeness: bool = True
+    identity: bool = True
+    identity_samples: Annotated[int, Field(ge=1)] = 1000
+    health: bool = True
+    min_recall: Share = 0.95
+    quality: bool = True
+    margin: Share = 0.01
+    known_item_margin: Share = 0.05
+    require_better: bool = False
+    drift: bool = True
+    min_overlap: Share = 0.5
+    latency: bool = True
+    max_latency_ratio: Annotated[float, Field(ge=1)] = 1.25
+    latency_slack_ms: Annotated[float, Field(ge=0)] = 5.0
+    prefilter: bool = True
+    min_prefilter_kept: Share = 0.95
+    queries: Annotated[int, Field(ge=10, le=10_000)] = 200
+
+
+class QueryLogSettings(BaseModel):
+    """Which searches are kept, how, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: Share = 0.0
+    redact: bool = False
+    days: Annotated[float, Field(gt=0)] = 30
 
 
 class Settings(BaseSettings):
     """One workspace's settings. Units are in the names."""
 
-    model_config = SettingsConfigDict(env_prefix="LOCKSTEP_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LOCKSTEP_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     root: Path
     database_url: str = f"sqlite:///{DATA_NAME}/lockstep.db"
     store_url: str = ""
     store_api_key: SecretStr | None = None
-    store_grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
+    store_grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 6334
     store_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    store_shards: Annotated[int, Field(ge=1)] = 1
+    store_replicas: Annotated[int, Field(ge=1)] = 1
+    store_write_consistency: Annotated[int, Field(ge=1)] = 1
+    store_on_disk: bool = False
     artefacts_url: str = f"{DATA_NAME}/models"
     device: str = ""
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
     batch_documents: Annotated[int, Field(ge=1, le=100_000)] = 256
+    search_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    soak_hours: Annotated[float, Field(ge=0)] = 24.0
     max_document_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 7333
+    gates: GateSettings = GateSettings()
+    query_log: QueryLogSettings = QueryLogSettings()
 
     @classmethod
     def settings_customise_sources(

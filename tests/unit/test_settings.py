@@ -1,18 +1,27 @@
 """Settings: the template names every key, and the workspace asked for is the one that is opened."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from lockstep.errors import InvalidSetting
-from lockstep.settings import TEMPLATE, Settings, init_workspace, load_settings
+from lockstep.settings import (
+    TEMPLATE,
+    GateSettings,
+    QueryLogSettings,
+    Settings,
+    init_workspace,
+    load_settings,
+)
 
 
 def test_the_template_names_every_key() -> None:
-    missing = [
-        key for key in Settings.model_fields if key != "root" and f"# {key} =" not in TEMPLATE
-    ]
-    assert missing == []
+    tables = {"gates": GateSettings, "query_log": QueryLogSettings}
+    assert [table for table in tables if f"# [{table}]" not in TEMPLATE] == []
+    keys = [key for key in Settings.model_fields if key not in ("root", *tables)]
+    keys += [key for table in tables.values() for key in table.model_fields]
+    assert [key for key in keys if f"# {key} =" not in TEMPLATE] == []
 
 
 def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
@@ -21,7 +30,7 @@ def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
         "\n".join(
             line.removeprefix("# ")
             for line in TEMPLATE.splitlines()
-            if line.startswith("# ") and " = " in line and "api_key" not in line
+            if re.match(r"# (\[\w+\]$|\w+ = )", line) and "api_key" not in line
         )
     )
     assert load_settings(tmp_path) == Settings(root=tmp_path)
