@@ -8,11 +8,13 @@ from typing import Self
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
+from lockstep.gates.gatekeeper import Gatekeeper
 from lockstep.index.applier import Applier
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.follower import Follower
 from lockstep.index.leases import Leases
 from lockstep.index.probe import Prober
+from lockstep.index.replicas import Replicas
 from lockstep.index.rollouts import Rollouts
 from lockstep.index.serving import Serving
 from lockstep.models.artefacts import ArtefactStore
@@ -37,6 +39,7 @@ class Workspace:
     store: VectorStore
     catalog: IndexCatalog
     leases: Leases
+    replicas: Replicas
     applier: Applier
     prober: Prober
     rollouts: Rollouts
@@ -60,7 +63,7 @@ class Workspace:
 
     def follower(self) -> Follower:
         """A thread that keeps served generations and their indexes up to date; not yet started."""
-        return Follower(self.serving, self.applier, self.leases)
+        return Follower(self.serving, self.applier, self.leases, self.replicas)
 
     def close(self) -> None:
         with ExitStack() as stack:
@@ -106,7 +109,18 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         batch_documents=settings.batch_documents,
         encode_batch=settings.encode_batch,
     )
-    rollouts = Rollouts(corpora, catalog, store, encoders, applier, prober, leases)
+    replicas = Replicas(database)
+    rollouts = Rollouts(
+        corpora,
+        catalog,
+        store,
+        encoders,
+        applier,
+        leases,
+        replicas,
+        gates=Gatekeeper(prober, settings.gates),
+        soak_s=settings.soak_hours * 3600,
+    )
     return Workspace(
         settings=settings,
         database=database,
@@ -117,6 +131,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         store=store,
         catalog=catalog,
         leases=leases,
+        replicas=replicas,
         applier=applier,
         prober=prober,
         rollouts=rollouts,

@@ -20,6 +20,8 @@ LockstepError
 │   ├── LeaseHeld             another process is building this index version
 │   ├── LeaseLost             another process took the work over
 │   ├── PromotionRefused
+│   │   └── GateFailed        a candidate did not show what a gate asks for
+│   ├── StillServed           a server answers from what is to be dropped
 │   └── NothingToRollBack
 ├── IntegrityError            something stored is not what it was
 │   ├── ArtefactDamaged       a file of a model version changed
@@ -35,6 +37,8 @@ LockstepError
     ├── HubUnavailable        the hub that a model should come from
     └── StorageFull
 """
+
+from typing import Any
 
 
 class LockstepError(Exception):
@@ -134,6 +138,16 @@ class LeaseLost(Conflict):
 
 class PromotionRefused(Conflict):
     """An index version in this state cannot go live."""
+
+
+class GateFailed(PromotionRefused):
+    """A candidate did not show what a gate asks for; `report` is the gates' report as JSON."""
+
+    report: dict[str, Any] | None = None
+
+
+class StillServed(Conflict):
+    """A server still answers from what is to be dropped."""
 
 
 class NothingToRollBack(Conflict):

@@ -150,7 +150,7 @@ def test_a_dropped_version_cannot_be_rolled_back_to(root: Path, tmp_path: Path) 
     with open_workspace(root) as workspace:
         build_live(workspace, tmp_path)
         build_next(workspace, tmp_path, seed=2)
-        assert [version.number for version in workspace.rollouts.drop(CORPUS)] == [1]
+        assert [v.number for v in workspace.rollouts.drop(CORPUS, soaked=False).dropped] == [1]
         with pytest.raises(NothingToRollBack, match="v1, which is dropped"):
             workspace.rollouts.rollback(CORPUS)
         assert set(workspace.store.collections()) == {"docs--v0002"}

@@ -76,14 +76,14 @@ def test_a_missing_passage_is_noticed(workspace: Workspace) -> None:
 def test_vectors_that_belong_to_other_documents_are_noticed(workspace: Workspace) -> None:
     right = points(generation(workspace, 1), *range(100))
     workspace.store.upsert("docs--v0001", replace(right, dense=np.roll(right.dense, 1, axis=0)))
-    assert "encoded again, has cosine" in problems(workspace)
+    assert "encoded again, do not agree" in problems(workspace)
 
 
 def test_vectors_of_another_model_are_noticed(workspace: Workspace, tmp_path: Path) -> None:
     build_next(workspace, tmp_path, seed=2, promote=False)
     foreign = points(generation(workspace, 2), *range(100))
     workspace.store.upsert("docs--v0001", foreign)
-    assert "encoded again, has cosine" in problems(workspace)
+    assert "encoded again, do not agree" in problems(workspace)
 
 
 def test_changes_after_the_checkpoint_are_not_held_against_it(workspace: Workspace) -> None:

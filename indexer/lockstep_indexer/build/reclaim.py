@@ -1,16 +1,6 @@
-"""What dropping index versions would free, and what it freed."""
+"""What index versions take on disk."""
 
-from lockstep.bootstrap import Workspace
-from lockstep.index.versions import IndexVersion, State
 from lockstep.settings import Settings
-
-_STAYS = frozenset({State.LIVE, State.CANDIDATE, State.DROPPED})
-
-
-def droppable(workspace: Workspace, corpus: str) -> list[IndexVersion]:
-    """The versions that a drop would take, unless a process is building one of them just then."""
-    workspace.rollouts.reconcile(corpus)
-    return [v for v in workspace.catalog.versions(corpus) if v.state not in _STAYS]
 
 
 def used_bytes(settings: Settings, collection: str | None = None) -> int | None:

@@ -6,6 +6,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
 from lockstep_indexer.cli.render import duration, facts, next_step
 from lockstep_indexer.cli.rollout import probe_facts, swap_json, swap_rendered
@@ -81,7 +82,7 @@ def reindex(
         datatype=dtype,
         quantization=quantization,
     )
-    with session.workspace() as workspace, session.bars() as bars:
+    with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
         bars.stage("loading the model")
         version = resolve_or_add(workspace, model)
@@ -130,7 +131,7 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
         ),
     ]
     if result.swap is not None:
-        return [*parts, *swap_rendered(result.swap, with_probe=False)]
+        return [*parts, *swap_rendered(result.swap)]
     return [
         *parts,
         next_step(f"lockstep promote {version.corpus} {version.number}", "Make it live"),

@@ -1,20 +1,25 @@
 """`lockstep promote`, `rollback` and `gc`: which index version is live, and which ones stay."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from lockstep_indexer.cli.gates import gate_table, showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command, index_version
-from lockstep_indexer.cli.render import done, facts, megabytes, next_step, note, plural
+from lockstep_indexer.cli.render import done, duration, megabytes, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
 from lockstep_indexer.cli.status import version_json
 
 if TYPE_CHECKING:
     from lockstep.index.probe import ProbeReport
-    from lockstep.index.rollouts import Swap
+    from lockstep.index.rollouts import Collected, Swap
 
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")
+]
 VersionArgument = Annotated[
     int | None,
     typer.Argument(
@@ -26,66 +31,106 @@ VersionArgument = Annotated[
 ]
 
 
-def promote(session: Session, corpus: CorpusArgument, version: VersionArgument = None) -> None:
-    """Prove an index version and make it live.
+def promote(
+    session: Session,
+    corpus: CorpusArgument,
+    version: VersionArgument = None,
+    reason: ReasonOption = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Promote it against the gates; needs --reason."),
+    ] = False,
+    require_better: Annotated[
+        bool,
+        typer.Option("--require-better", help="Judged quality must rise, not only hold."),
+    ] = False,
+) -> None:
+    """Judge an index version by its gates and make it live.
 
-    It is brought up to date, proven, and named by the alias in one write. Searches go on the whole
-    time; servers follow within a second. Nothing has changed where it fails.
+    It is brought up to date, measured against the live version, and named by the alias in one
+    write. Searches go on the whole time; servers follow within a second. Nothing has changed where
+    it fails. The gates' report is kept: lockstep rollouts CORPUS.
     """
-    with session.workspace() as workspace, session.bars() as bars:
+    from lockstep.index.rollouts import Consent
+
+    consent = Consent(reason, force=force, require_better=require_better)
+    with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         bars.stage("promoting")
-        swap = workspace.rollouts.promote(corpus, version, report=bars.applied)
+        swap = workspace.rollouts.promote(corpus, version, consent=consent, report=bars.applied)
     session.show(swap_json(swap), *swap_rendered(swap))
 
 
-def rollback(session: Session, corpus: CorpusArgument) -> None:
+def rollback(session: Session, corpus: CorpusArgument, reason: ReasonOption = "") -> None:
     """Make the version before live again.
 
     It has every write since. Nothing is encoded again, unless it has missed writes.
     """
     with session.workspace() as workspace, session.bars() as bars:
         bars.stage("rolling back")
-        swap = workspace.rollouts.rollback(corpus, report=bars.applied)
+        swap = workspace.rollouts.rollback(corpus, reason=reason, report=bars.applied)
     session.show(swap_json(swap), *swap_rendered(swap))
 
 
 def gc(
     session: Session,
     corpus: CorpusArgument,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Drop retired versions that still soak, too."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be dropped.")
     ] = False,
 ) -> None:
     """Drop index versions that are no longer needed.
 
-    Retired, failed and abandoned ones go; the live one and candidates stay. Asks nothing. After it
-    there is nothing to roll back to.
+    Failed and abandoned ones go, and retired ones that have soaked (soak_hours in lockstep.toml);
+    the live one and candidates stay. Asks nothing.
     """
-    from lockstep_indexer.build.reclaim import droppable, used_bytes
+    from lockstep.index.rollouts import Collected
+    from lockstep_indexer.build.reclaim import used_bytes
 
     with session.workspace() as workspace:
-        sizes = [
-            used_bytes(workspace.settings, version.collection) or 0
-            for version in droppable(workspace, corpus)
-        ]
-        before = used_bytes(workspace.settings) or 0
-        dropped = droppable(workspace, corpus) if dry_run else workspace.rollouts.drop(corpus)
-        after = used_bytes(workspace.settings)
+        rollouts, settings = workspace.rollouts, workspace.settings
+        found = rollouts.droppable(corpus, soaked=not now)
+        sizes = [used_bytes(settings, version.collection) or 0 for version in found]
+        before = used_bytes(settings) or 0
+        if dry_run:
+            versions = workspace.catalog.versions(corpus)
+            kept = [v for v in versions if rollouts.is_soaking(v) and v not in found]
+            collected = Collected(found, kept)
+        else:
+            collected = rollouts.drop(corpus, soaked=not now)
+        after = used_bytes(settings)
+        soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
         "corpus": corpus,
         "dry_run": dry_run,
-        "dropped": [version_json(version) for version in dropped],
+        "dropped": [version_json(version) for version in collected.dropped],
+        "soaking": [version_json(version) for version in collected.soaking],
         "freed_bytes": freed,
     }
+    session.show(document, *_collected(collected, freed, soak_s, dry_run=dry_run))
+
+
+def _collected(
+    collected: "Collected", freed: int | None, soak_s: float, *, dry_run: bool
+) -> list[RenderableType]:
+    dropped = collected.dropped
     names = ", ".join(f"{version.label} ({version.model_ref})" for version in dropped)
     what = f"{plural(len(dropped), 'index version')}: {names}" if dropped else "nothing"
     if dry_run:
         space = f" and free {megabytes(freed)}" if freed else ""
-        session.show(document, note(f"Would drop {what}{space}. Nothing has changed."))
+        parts: list[RenderableType] = [note(f"Would drop {what}{space}. Nothing has changed.")]
     else:
         space = f"; {megabytes(freed)} freed" if freed else ""
-        session.show(document, done(f"Dropped {what}{space}"))
+        parts = [done(f"Dropped {what}{space}")]
+    for version in collected.soaking:
+        left = duration(max(0.0, (version.retired_at or 0) + soak_s - time.time()))
+        text = f"{version.label} ({version.model_ref}) stays ready for a rollback, for {left} more"
+        parts.append(next_step(f"lockstep gc {version.corpus} --now", f"{text}; to drop it anyway"))
+    return parts
 
 
 def swap_json(swap: "Swap") -> Json:
@@ -94,24 +139,23 @@ def swap_json(swap: "Swap") -> Json:
         "changed": swap.changed,
         "live": version_json(swap.live),
         "previous": version_json(swap.previous) if swap.previous else None,
-        "probe": swap.probe.to_json() if swap.probe else None,
+        "gates": swap.gates.to_json() if swap.gates else None,
     }
 
 
-def swap_rendered(swap: "Swap", *, with_probe: bool = True) -> list[RenderableType]:
+def swap_rendered(swap: "Swap") -> list[RenderableType]:
     live = swap.live
     if not swap.changed:
         return [note(f"{live.label} of '{swap.corpus}' was live already; nothing has changed.")]
-    parts: list[RenderableType] = [
+    parts: list[RenderableType] = [] if swap.gates is None else [gate_table(swap.gates), Text("")]
+    parts.append(
         Text.assemble(
             ("✓ ", "good"),
             f"{swap.corpus} → ",
             (live.collection, "name"),
             f" ({live.model_ref}) is live",
         )
-    ]
-    if with_probe and swap.probe is not None:
-        parts.append(facts(probe_facts(swap.probe)))
+    )
     if swap.previous is not None:
         before = f"{swap.previous.label} ({swap.previous.model_ref}) stays ready; to go back"
         command_line = (

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from lockstep import __version__
-from lockstep.api import documents, health, problems, search, versions
+from lockstep.api import documents, health, metrics, problems, search, versions
 from lockstep.api.limits import BodyLimit, max_body_bytes
 from lockstep.api.running import run_parts
 from lockstep.settings import Settings
@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in (search.router, documents.router, versions.router, health.router):
         app.include_router(router)
+    metrics.install(app)
     return app
 
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from lockstep.errors import (
     CollectionNotFound,
     Conflict,
+    GateFailed,
     IntegrityError,
     InvalidInput,
     LockstepError,
@@ -130,7 +131,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(LockstepError)
     async def on_lockstep_error(_: Request, error: LockstepError) -> Response:
-        return respond(problem_of(error))
+        members = {"gates": error.report} if isinstance(error, GateFailed) else {}
+        return respond(problem_of(error, **members))
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:

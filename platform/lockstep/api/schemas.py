@@ -17,6 +17,9 @@ from pydantic_core import PydanticCustomError
 
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.documents import Document, shown
+from lockstep.index.catalog import RolloutStep
+from lockstep.index.gate_report import Verdict
+from lockstep.index.rollouts import Consent
 from lockstep.index.versions import IndexVersion, State
 from lockstep.search.request import Fusion, Mode, PrefilterChoice, SearchRequest
 
@@ -70,7 +73,9 @@ class PrefilterBody(Body):
     """Take `candidates` nearest by the first `dims` dimensions, then rescore them in full."""
 
     dims: StrictInt | None = None
-    candidates: StrictInt = PrefilterChoice.candidates
+    candidates: StrictInt | None = Field(
+        None, description="Left out: as many as were measured to be needed."
+    )
 
     def choice(self) -> PrefilterChoice:
         return PrefilterChoice(self.dims, self.candidates)
@@ -262,7 +267,41 @@ class CorpusDetailView(CorpusView):
 
 
 class PromoteBody(Body):
-    version: StrictInt | None = Field(None, description="Left out: the newest candidate.")
+    version: StrictInt | None = Field(default=None, description="Left out: the newest candidate.")
+    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+    force: StrictBool = Field(
+        default=False, description="Promote against the gates; needs a reason."
+    )
+    require_better: StrictBool = Field(
+        default=False, description="Judged quality must rise, not only hold."
+    )
+
+    def consent(self) -> Consent:
+        """Raises InvalidInput."""
+        return Consent(self.reason, force=self.force, require_better=self.require_better)
+
+
+class RollbackBody(Body):
+    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+
+
+class GateView(BaseModel):
+    gate: str
+    verdict: Verdict
+    figure: str = Field(description="What was measured, for people.")
+    threshold: str
+    detail: str
+    measured: dict[str, Any]
+
+
+class GatesView(BaseModel):
+    """What the gates measured."""
+
+    candidate: str
+    live: str | None
+    passed: bool
+    took_s: float
+    results: list[GateView]
 
 
 class SwapView(BaseModel):
@@ -270,6 +309,34 @@ class SwapView(BaseModel):
     live: VersionView
     previous: VersionView | None
     changed: bool = Field(description="false: it was live already.")
+    gates: GatesView | None = Field(description="null: it was proven before.")
+
+
+class StepView(BaseModel):
+    """One line of a corpus's history."""
+
+    id: int
+    at: datetime
+    step: str
+    from_version: int | None
+    to_version: int | None
+    actor: str
+    outcome: str
+    detail: str | None = Field(description="What went wrong.")
+    reason: str | None = Field(description="Why somebody did it, in their words.")
+    gates: GatesView | None
+
+    @classmethod
+    def of(cls, step: RolloutStep) -> Self:
+        return cls(
+            **{key: value for key, value in vars(step).items() if key not in ("at", "report")},
+            at=datetime.fromtimestamp(step.at, UTC),
+            gates=GatesView.model_validate(step.report.to_json()) if step.report else None,
+        )
+
+
+class StepsView(BaseModel):
+    steps: list[StepView] = Field(description="Newest first.")
 
 
 class ReadinessView(BaseModel):

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
+from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import SearchBody, SearchView
@@ -13,10 +14,11 @@ router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["search"])
 
 
 @router.post("/search", responses=documented(404, 409, 413, 415, 422, 500, 503))
-def search(corpus: str, body: SearchBody, running: RunningDep) -> SearchView:
+def search(corpus: str, body: SearchBody, running: RunningDep, metrics: MetricsDep) -> SearchView:
     """Search the live index version of a corpus, or the one that `index_version` pins."""
     number = _pinned_number(running, corpus, body.index_version)
     response = running.workspace.search(corpus, body.request(), index_version=number)
+    metrics.observe_search(corpus, body.mode, response)
     return SearchView.model_validate(asdict(response))
 
 

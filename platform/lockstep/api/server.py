@@ -44,6 +44,7 @@ def serve(settings: Settings, *, access_log: bool = True, on_ready: Ready | None
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
+        running.follower.url = url_of(listener)
         _Server(config, on_ready or _log_ready).run(sockets=[listener])
     logger.info("stopped")
 

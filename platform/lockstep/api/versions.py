@@ -1,8 +1,9 @@
 """Corpora, their index versions, and which one is live."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
@@ -10,7 +11,11 @@ from lockstep.api.schemas import (
     CorporaView,
     CorpusDetailView,
     CorpusView,
+    GatesView,
     PromoteBody,
+    RollbackBody,
+    StepsView,
+    StepView,
     SwapView,
     VersionsView,
     VersionView,
@@ -54,16 +59,29 @@ def list_versions(corpus: str, running: RunningDep) -> VersionsView:
 def promote(corpus: str, running: RunningDep, body: PromoteBody | None = None) -> SwapView:
     """Make a candidate live, or a retired version again; returns once this server answers from it.
 
-    It is brought up to date and checked from end to end before, which may take minutes.
+    It is brought up to date and judged by its gates before, which may take minutes. A 409 of type
+    gate-failed carries their report.
     """
-    number = body.version if body else None
-    return _swap_view(running, running.workspace.rollouts.promote(corpus, number))
+    body = body or PromoteBody()
+    rollouts = running.workspace.rollouts
+    return _swap_view(running, rollouts.promote(corpus, body.version, consent=body.consent()))
 
 
 @router.post("/{corpus}/rollback", responses=documented(404, 409, 500, 503, 507))
-def rollback(corpus: str, running: RunningDep) -> SwapView:
+def rollback(corpus: str, running: RunningDep, body: RollbackBody | None = None) -> SwapView:
     """Make the version before the live one live again; returns once this server answers from it."""
-    return _swap_view(running, running.workspace.rollouts.rollback(corpus))
+    reason = body.reason if body else ""
+    return _swap_view(running, running.workspace.rollouts.rollback(corpus, reason=reason))
+
+
+@router.get("/{corpus}/rollouts", responses=documented(404, 503))
+def list_rollouts(
+    corpus: str, running: RunningDep, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> StepsView:
+    """What was done to a corpus's index versions: who, when, why, and what the gates measured."""
+    running.workspace.corpora.info(corpus)  # raises CorpusNotFound
+    steps = running.workspace.catalog.history(corpus, limit=limit)
+    return StepsView(steps=[StepView.of(step) for step in steps])
 
 
 def _corpus_view(info: CorpusInfo, live: str | None) -> CorpusView:
@@ -92,4 +110,5 @@ def _swap_view(running: Running, swap: Swap) -> SwapView:
         live=VersionView.of(swap.live, head_seq),
         previous=VersionView.of(swap.previous, head_seq) if swap.previous else None,
         changed=swap.changed,
+        gates=GatesView.model_validate(swap.gates.to_json()) if swap.gates else None,
     )

@@ -132,6 +132,19 @@ class Corpora:
                 for row in rows:
                     yield row.id, row.content_hash, row.seq
 
+    def seqs(self, name: str, document_ids: Sequence[str]) -> dict[str, int]:
+        """The seq of each document's last change, tombstones included."""
+        found: dict[str, int] = {}
+        with self._database.reading() as connection:
+            corpus = _found(connection, name, _corpus(name))
+            for start in range(0, len(document_ids), _ROWS_AT_ONCE):
+                ids = document_ids[start : start + _ROWS_AT_ONCE]
+                statement = select(documents.c.id, documents.c.seq).where(
+                    documents.c.corpus_id == corpus.id, documents.c.id.in_(ids)
+                )
+                found.update((row.id, row.seq) for row in connection.execute(statement))
+        return found
+
     def sample(self, name: str, count: int, seed: int) -> list[Document]:
         """`count` live documents, or all where there are fewer; the same ones for the same seed.
 

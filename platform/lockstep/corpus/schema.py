@@ -1,4 +1,4 @@
-"""The tables of the database: corpora and their change logs, and the catalog.
+"""The tables of the database: corpora, the catalog, judgments, and what live traffic taught.
 
 `lockstep.corpus.migrations` holds the same tables as Alembic steps; a test compares the two.
 """
@@ -81,6 +81,8 @@ index_versions = Table(
     Column("applied_seq", BigInteger, nullable=False, default=0),
     Column("predecessor", Integer),  # the version that was live when this one was promoted
     Column("reason", Text),  # why it failed
+    Column("prefilter_candidates", Integer),  # as measured by the prefilter gate
+    Column("retired_at", Float),  # since when it soaks
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )
@@ -90,12 +92,14 @@ rollouts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("corpus_id", ForeignKey("corpora.id"), nullable=False, index=True),
-    Column("step", String(16), nullable=False),  # build, promote, rollback, gc
+    Column("step", String(16), nullable=False),  # build, promote, rollback, drop, repair, trial
     Column("from_version", Integer),
     Column("to_version", Integer),
     Column("actor", Text, nullable=False),
     Column("outcome", String(16), nullable=False),  # started, done, failed
-    Column("detail", Text),
+    Column("detail", Text),  # what went wrong
+    Column("reason", Text),  # why somebody did it, in their words
+    Column("report", Text),  # JSON: the gates' report
     Column("at", Float, nullable=False),
 )
 
@@ -108,4 +112,95 @@ leases = Table(
     Column("holder", Text, nullable=False),  # JSON: host, pid, started
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+# What each server answers from, refreshed every few seconds. Nothing that a server still serves is
+# dropped, and commands beside an embedded server find it by its URL.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", String(160), primary_key=True),  # host, pid and start of the process
+    Column("corpus_id", ForeignKey("corpora.id"), primary_key=True),
+    Column("collection", String(128), nullable=False),
+    Column("url", Text, nullable=False),  # empty where it takes no requests
+    Column("seen_at", Float, nullable=False),
+)
+
+# Named sets of queries with judgments: qrels.
+query_sets = Table(
+    "query_sets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("corpus_id", ForeignKey("corpora.id"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("corpus_id", "name"),
+)
+
+judged_queries = Table(
+    "judged_queries",
+    metadata,
+    Column("set_id", ForeignKey("query_sets.id"), primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+judgments = Table(
+    "judgments",
+    metadata,
+    Column("set_id", ForeignKey("query_sets.id"), primary_key=True),
+    Column("query_id", _Id, primary_key=True),
+    Column("document_id", _Id, primary_key=True),
+    Column("relevance", Integer, nullable=False),  # 0: judged, and not relevant
+)
+
+# Sampled searches, and what was clicked of their answers.
+searches = Table(
+    "searches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("corpus_id", ForeignKey("corpora.id"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("query", Text),  # NULL: redacted
+    Column("query_digest", String(64), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("number", Integer, nullable=False),  # of the index version that answered
+    Column("trial_id", ForeignKey("trials.id")),
+    Column("arm", String(16), nullable=False),  # live, candidate, interleaved
+    Column("ranking", Text, nullable=False),  # JSON: document ids; with teams where interleaved
+    Column("took_ms", Float, nullable=False),
+)
+Index("ix_searches_corpus_id_at", searches.c.corpus_id, searches.c.at)
+
+clicks = Table(
+    "clicks",
+    metadata,
+    Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
+    Column("document_id", _Id, primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+# Which share of live traffic meets a candidate, and what came of it.
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("corpus_id", ForeignKey("corpora.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),  # of the candidate
+    Column("state", String(16), nullable=False),  # running, stopped, ended
+    Column("settings", Text, nullable=False),  # JSON: shares and limits
+    Column("reason", Text),  # why it was stopped
+    Column("actor", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+)
+
+# Each server counts for itself; a trial's figures are the sum.
+trial_counts = Table(
+    "trial_counts",
+    metadata,
+    Column("trial_id", ForeignKey("trials.id"), primary_key=True),
+    Column("replica", String(160), primary_key=True),
+    Column("counts", Text, nullable=False),  # JSON
+    Column("updated_at", Float, nullable=False),
 )

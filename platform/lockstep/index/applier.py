@@ -5,16 +5,19 @@ version fresh are this one loop with different starting points.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.documents import Change
+from lockstep.errors import LeaseLost
+from lockstep.failpoints import reached
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease
 from lockstep.index.passages import Passage
-from lockstep.store.port import DOCUMENT_ID, Json, VectorStore
+from lockstep.index.versions import IndexVersion
+from lockstep.store.port import DOCUMENT_ID, SEQ, Json, Points, VectorStore
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ class Applier:
                 version.corpus, progress.applied_seq, limit=self.batch_documents
             )
             applied, encode_s = self._apply_batch(generation, changes, lease)
-            self.store.flush(version.collection)
-            self.catalog.checkpoint(version, changes[-1].seq, lease)
+            self._commit(version, changes, lease)
             progress = replace(
                 progress,
                 applied_seq=changes[-1].seq,
@@ -95,17 +97,59 @@ class Applier:
         if passages:
             started = time.monotonic()
             points = generation.points(passages, batch_size=self.encode_batch)
+            _number(points, changes)
             encode_s = time.monotonic() - started
             self.catalog.require(lease)  # encoding takes long: do not write over a successor's work
+            reached("before the points")
             self.store.upsert(generation.collection, points)
         # After the new points, so that a changed document is never absent; before the checkpoint,
         # so that a crash between the two repeats it.
         self.store.delete(generation.collection, _stale(changes, passages))
+        reached("after the points")
         return len(passages), encode_s
+
+    def _commit(self, version: IndexVersion, changes: list[Change], lease: Lease) -> None:
+        """Make a batch count. Where another process has the lease by now, undo what it undid."""
+        self.store.flush(version.collection)
+        reached("after the flush")
+        try:
+            self.catalog.checkpoint(version, changes[-1].seq, lease)
+        except LeaseLost:
+            self._withdraw(version, changes)
+            raise
+        reached("after the checkpoint")
+
+    def _withdraw(self, version: IndexVersion, changes: list[Change]) -> None:
+        """Delete the batch's points of documents that have changed since it was read.
+
+        Its successor may have applied those changes before this process, frozen for a while, wrote
+        the older state: that state would stay for ever. Newer points are not touched.
+        """
+        last = changes[-1].seq
+        seqs = self.corpora.seqs(version.corpus, [change.document_id for change in changes])
+        changed = [document_id for document_id, seq in seqs.items() if seq > last]
+        if changed:
+            self.store.delete(version.collection, _of_documents(changed, up_to=last))
+
+
+def _number(points: Points, changes: list[Change]) -> None:
+    """Note in each point the change it was made from."""
+    seqs = {change.document_id: change.seq for change in changes}
+    for payload in points.payloads:
+        payload[SEQ] = seqs[payload[DOCUMENT_ID]]
 
 
 def _stale(changes: list[Change], passages: list[Passage]) -> Json:
     """Matches the points of the changed documents that are not among their new passages."""
-    documents = {"key": DOCUMENT_ID, "match": {"any": [c.document_id for c in changes]}}
-    current = [{"has_id": [passage.point_id for passage in passages]}] if passages else []
-    return {"must": [documents], "must_not": current}
+    matching = _of_documents([change.document_id for change in changes], up_to=changes[-1].seq)
+    if passages:
+        matching["must_not"].append({"has_id": [passage.point_id for passage in passages]})
+    return matching
+
+
+def _of_documents(document_ids: Sequence[str], *, up_to: int) -> Json:
+    """Matches the points of documents, those excepted that were made from a later change."""
+    return {
+        "must": [{"key": DOCUMENT_ID, "match": {"any": list(document_ids)}}],
+        "must_not": [{"key": SEQ, "range": {"gt": up_to}}],
+    }

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from lockstep.corpus.database import Database
 from lockstep.corpus.schema import corpora, index_versions, rollouts
 from lockstep.errors import IndexVersionNotFound
+from lockstep.index.gate_report import GateReport
 from lockstep.index.leases import Lease, require
 from lockstep.index.spec import IndexSpec
 from lockstep.index.versions import IndexVersion, State, collection_name
@@ -23,13 +24,16 @@ from lockstep.models.registry import ModelVersion
 class RolloutStep:
     """One line of a corpus's history."""
 
+    id: int
     at: float  # seconds since 1970
-    step: str  # build, promote, rollback, drop
+    step: str  # build, promote, rollback, drop, repair, trial
     from_version: int | None
     to_version: int | None
     actor: str
     outcome: str  # started, done, failed
-    detail: str | None
+    detail: str | None  # what went wrong
+    reason: str | None  # why somebody did it, in their words
+    report: GateReport | None  # what the gates measured
 
 
 class IndexCatalog:
@@ -110,6 +114,10 @@ class IndexCatalog:
         with self._database.writing() as connection:
             _set(connection, version, predecessor=predecessor)
 
+    def set_prefilter_candidates(self, version: IndexVersion, candidates: int) -> None:
+        with self._database.writing() as connection:
+            _set(connection, version, prefilter_candidates=candidates)
+
     def set_live(self, corpus: str, number: int) -> bool:
         """Agree with the alias: `number` is live, whatever was live before is retired.
 
@@ -124,9 +132,10 @@ class IndexCatalog:
             changed = False
             for version in map(_index_version, rows):
                 if version.number == number and version.state is not State.LIVE:
-                    _set(connection, version, state=State.LIVE.value)
+                    _set(connection, version, state=State.LIVE.value, retired_at=None)
                 elif version.number != number and version.state is State.LIVE:
-                    _set(connection, version, state=State.RETIRED.value)
+                    retired = {"state": State.RETIRED.value, "retired_at": time.time()}
+                    _set(connection, version, **retired)
                 else:
                     continue
                 changed = True
@@ -141,6 +150,8 @@ class IndexCatalog:
         from_version: int | None = None,
         to_version: int | None = None,
         detail: str | None = None,
+        reason: str | None = None,
+        report: GateReport | None = None,
     ) -> None:
         """Append one line to the corpus's history, in this user's name."""
         with self._database.writing() as connection:
@@ -149,10 +160,12 @@ class IndexCatalog:
                     corpus_id=_corpus_id(corpus),
                     step=step,
                     outcome=outcome,
-                    actor=_actor(),
+                    actor=actor(),
                     from_version=from_version,
                     to_version=to_version,
                     detail=detail,
+                    reason=reason or None,
+                    report=json.dumps(report.to_json()) if report else None,
                     at=time.time(),
                 )
             )
@@ -166,18 +179,17 @@ class IndexCatalog:
                 .order_by(rollouts.c.id.desc())
                 .limit(limit)
             ).all()
-        return [
-            RolloutStep(
-                at=row.at,
-                step=row.step,
-                from_version=row.from_version,
-                to_version=row.to_version,
-                actor=row.actor,
-                outcome=row.outcome,
-                detail=row.detail,
-            )
-            for row in rows
-        ]
+        return [_step(row) for row in rows]
+
+    def step(self, corpus: str, step_id: int) -> RolloutStep | None:
+        """One line of the corpus's history, by its id."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(rollouts).where(
+                    rollouts.c.corpus_id == _corpus_id(corpus), rollouts.c.id == step_id
+                )
+            ).one_or_none()
+        return None if row is None else _step(row)
 
 
 _SELECT = select(index_versions, corpora.c.name.label("corpus")).join_from(index_versions, corpora)
@@ -195,6 +207,21 @@ def _set(connection: Connection, version: IndexVersion, **values: object) -> Non
     )
 
 
+def _step(row: Row[Any]) -> RolloutStep:
+    return RolloutStep(
+        id=row.id,
+        at=row.at,
+        step=row.step,
+        from_version=row.from_version,
+        to_version=row.to_version,
+        actor=row.actor,
+        outcome=row.outcome,
+        detail=row.detail,
+        reason=row.reason,
+        report=GateReport.from_json(json.loads(row.report)) if row.report else None,
+    )
+
+
 def _index_version(row: Row[Any]) -> IndexVersion:
     return IndexVersion(
         corpus=row.corpus,
@@ -208,11 +235,14 @@ def _index_version(row: Row[Any]) -> IndexVersion:
         applied_seq=row.applied_seq,
         predecessor=row.predecessor,
         reason=row.reason,
+        prefilter_candidates=row.prefilter_candidates,
+        retired_at=row.retired_at,
         created_at=row.created_at,
     )
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who does this: the user and the process."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number without a name

@@ -9,6 +9,7 @@ from lockstep.errors import CollectionInUse, LeaseHeld, LockstepError, Unavailab
 from lockstep.index.applier import Applier
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Leases
+from lockstep.index.replicas import BEAT_S, Replicas
 from lockstep.index.serving import Serving
 from lockstep.index.versions import FOLLOWING, IndexVersion, State
 
@@ -23,11 +24,21 @@ class Follower:
     """
 
     def __init__(
-        self, serving: Serving, applier: Applier, leases: Leases, *, poll_s: float = 0.25
+        self,
+        serving: Serving,
+        applier: Applier,
+        leases: Leases,
+        replicas: Replicas,
+        *,
+        poll_s: float = 0.25,
     ) -> None:
         self._serving = serving
         self._applier = applier
         self._leases = leases
+        self._replicas = replicas
+        self.url = ""  # where this server takes requests, once it does
+        self._told: tuple[dict[str, str], str] = ({}, "")
+        self._told_at = -BEAT_S
         self._poll_s = poll_s
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -46,6 +57,7 @@ class Follower:
         self._wake.set()
         self._thread.join()
         self._serving.followed = False
+        self._guarded(lambda _: self._replicas.leave(), "")
 
     def wake(self) -> None:
         """Look now: something was written or promoted."""
@@ -102,7 +114,19 @@ class Follower:
             self._wake.clear()
             for corpus in self._corpora():
                 self._guarded(self._follow, corpus)
+            self._guarded(lambda _: self._beat(), "")
             self._guarded(lambda _: self._serving.end_previews(), "")
+
+    def _beat(self) -> None:
+        """Tell other processes what this one answers from: at once when it changes."""
+        serving = {
+            generation.version.corpus: generation.collection
+            for generation in self._serving.loaded()
+        }
+        now, telling = time.monotonic(), (serving, self.url)
+        if telling != self._told or now - self._told_at >= BEAT_S:
+            self._replicas.beat(serving, self.url)
+            self._told, self._told_at = telling, now
 
     def _corpora(self) -> list[str]:
         """The corpora of this workspace that have an alias; a shared store may hold others."""

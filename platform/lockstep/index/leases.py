@@ -44,6 +44,13 @@ class Holder:
         except psutil.NoSuchProcess:
             return True
 
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Holder":
+        return cls(**json.loads(text))
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -78,7 +85,7 @@ class Leases:
             self._release(lease)
 
     def _take(self, resource: str) -> Lease:
-        me = json.dumps(asdict(_this_process()))
+        me = this_process().to_text()
         now = time.time()
         with self._database.writing() as connection:
             row = connection.execute(
@@ -92,7 +99,7 @@ class Leases:
                     )
                 )
                 return Lease(resource, token)
-            holder = Holder(**json.loads(row.holder)) if row.holder else None
+            holder = Holder.from_text(row.holder) if row.holder else None
             if holder is not None and row.expires_at > now and not holder.is_dead():
                 raise LeaseHeld(
                     f"'{resource}' is being worked on by process {holder.pid} on {holder.host}.",
@@ -145,6 +152,7 @@ def require(connection: Connection, lease: Lease) -> None:
 
 
 @cache
-def _this_process() -> Holder:
+def this_process() -> Holder:
+    """This process, as others know it."""
     pid = os.getpid()
     return Holder(socket.gethostname(), pid, psutil.Process(pid).create_time())

@@ -24,7 +24,11 @@ class ProbeReport:
     documents: int
     points: int
     samples: SampleReport
-    problems: tuple[str, ...]
+    content_problems: tuple[str, ...]  # what is missing, left over or out of date
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return (*self.content_problems, *self.samples.problems)
 
     def to_json(self) -> Json:
         return {
@@ -62,7 +66,14 @@ class Prober:
             _raise_for(generation, [f"None of {len(passages)} sampled passages is in it."])
         return report
 
-    def check(self, generation: Generation, applied_seq: int) -> ProbeReport:
+    def check(
+        self,
+        generation: Generation,
+        applied_seq: int,
+        *,
+        samples: int = SAMPLES,
+        seed: int = _SEED,
+    ) -> ProbeReport:
         """Compare every id and hash, then re-encode and search for a sample.
 
         Documents that changed after `applied_seq` are left out. Nobody may apply changes to the
@@ -70,20 +81,19 @@ class Prober:
         """
         expected, changed = self._corpus_tally(generation.version.corpus, applied_seq)
         found = self._index_tally(generation, changed)
-        samples = check_samples(
+        sampled = check_samples(
             generation,
             self.store,
-            self._sample(generation, SAMPLES, changed),
+            self._sample(generation, samples, changed, seed),
             batch_size=self.encode_batch,
         )
         return ProbeReport(
             documents=found.documents.count,
             points=found.points.count,
-            samples=samples,
-            problems=(
+            samples=sampled,
+            content_problems=(
                 *self._content_problems(generation, applied_seq, changed, expected, found),
                 *_passage_problems(found),
-                *samples.problems,
             ),
         )
 
@@ -157,11 +167,13 @@ class Prober:
             if ids
         ]
 
-    def _sample(self, generation: Generation, count: int, changed: frozenset[str]) -> list[Passage]:
+    def _sample(
+        self, generation: Generation, count: int, changed: frozenset[str], seed: int = _SEED
+    ) -> list[Passage]:
         """One passage of each sampled document."""
         documents = [
             document
-            for document in self.corpora.sample(generation.version.corpus, count, _SEED)
+            for document in self.corpora.sample(generation.version.corpus, count, seed)
             if document.id not in changed
         ]
         split = generation.splitter.split(documents)

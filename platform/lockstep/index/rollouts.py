@@ -4,6 +4,7 @@ The alias is the commit point. Everything before its one write can be repeated; 
 is bookkeeping that `reconcile` derives from the alias again, should a crash come between.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +13,32 @@ from functools import partial
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.errors import (
+    CollectionDamaged,
     CollectionInUse,
+    GateFailed,
+    IntegrityError,
+    InvalidInput,
     LeaseHeld,
     LockstepError,
+    ModelNotFound,
     NoLiveIndex,
     NothingToRollBack,
     PromotionRefused,
+    StillServed,
+    Unavailable,
 )
+from lockstep.failpoints import reached
 from lockstep.index.applier import Applier, Report
 from lockstep.index.catalog import IndexCatalog
+from lockstep.index.gate_report import GateReport, Gates
 from lockstep.index.generation import Generation
-from lockstep.index.leases import Leases
-from lockstep.index.probe import Prober, ProbeReport
+from lockstep.index.leases import Lease, Leases
+from lockstep.index.replicas import Replicas
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.port import VectorStore
+
+logger = logging.getLogger(__name__)
 
 # Writes may go on while a version catches up, so there is always something left. It is close enough
 # once a pass leaves this few changes behind: a server applies them before it answers from the
@@ -38,14 +50,38 @@ OPTIMIZE_AFTER = 1000
 
 
 @dataclass(frozen=True)
+class Consent:
+    """What an operator says about a promotion: why, and whether the gates may be overridden."""
+
+    reason: str = ""
+    force: bool = False
+    require_better: bool = False  # judged quality must rise, not only hold
+
+    def __post_init__(self) -> None:
+        if self.force and not self.reason.strip():
+            raise InvalidInput(
+                "A promotion against the gates needs a reason, which is recorded.",
+                next_step='Give one: --force --reason "..."',
+            )
+
+
+@dataclass(frozen=True)
 class Swap:
     """What a promotion or a rollback did."""
 
     corpus: str
     live: IndexVersion
     previous: IndexVersion | None
-    probe: ProbeReport | None
+    gates: GateReport | None  # None: it was proven before, or was live already
     changed: bool  # False: it was live already
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a garbage collection dropped, and which retired versions soak on."""
+
+    dropped: list[IndexVersion]
+    soaking: list[IndexVersion]
 
 
 @dataclass(frozen=True)
@@ -57,8 +93,10 @@ class Rollouts:
     store: VectorStore
     encoders: Encoders
     applier: Applier
-    prober: Prober
     leases: Leases
+    replicas: Replicas
+    gates: Gates
+    soak_s: float = 24 * 3600.0  # how long a retired version stays ready for a rollback
     wait_s: float = 30.0  # for another process to bring a version up to date, or to let go of it
 
     def reconcile(self, corpus: str) -> IndexVersion | None:
@@ -93,53 +131,72 @@ class Rollouts:
         return version
 
     def promote(
-        self, corpus: str, number: int | None = None, *, report: Report | None = None
+        self,
+        corpus: str,
+        number: int | None = None,
+        *,
+        consent: Consent | None = None,
+        report: Report | None = None,
     ) -> Swap:
-        """Make a version live: bring it up to date, prove it, then write the alias.
+        """Make a version live: bring it up to date, judge it by its gates, write the alias.
 
         Takes the newest candidate unless `number` says otherwise; a retired version may be
-        promoted again. Raises PromotionRefused, ProbeFailed or LeaseHeld; then nothing has changed.
+        promoted again. Raises PromotionRefused, GateFailed or LeaseHeld; then nothing has changed.
         """
-        with self.leases.hold(f"rollout of {corpus}"):
+        consent = consent or Consent()
+        with self.leases.hold(f"rollout of {corpus}") as lease:
             live = self.reconcile(corpus)
             version = self._promotable(corpus, number)
             if live is not None and version.number == live.number:
                 return Swap(corpus, live, None, None, changed=False)
-            with self._recorded(corpus, "promote", live, version):
-                probe = self._prove(version, report)
+            with self._recorded(corpus, "promote", live, version, consent.reason) as record:
+                record.report = self._judge(version, live, consent, report)
+                _refuse_unless_passed(record.report, consent, version)
+                self._bring_to_head(version, report)  # what was written while it was judged
                 self.catalog.set_predecessor(version, live.number if live else None)
-                return self._swap(version, live, probe)
+                return self._swap(version, live, record.report, lease)
 
-    def rollback(self, corpus: str, *, report: Report | None = None) -> Swap:
+    def rollback(self, corpus: str, *, reason: str = "", report: Report | None = None) -> Swap:
         """Make the live version's predecessor live again, up to date with every write since.
 
         Raises NothingToRollBack.
         """
-        with self.leases.hold(f"rollout of {corpus}"):
+        with self.leases.hold(f"rollout of {corpus}") as lease:
             live = self.live(corpus)
             version = self._predecessor(live)
-            with self._recorded(corpus, "rollback", live, version):
+            with self._recorded(corpus, "rollback", live, version, reason):
                 self._bring_to_head(version, report)
-                return self._swap(version, live, None)
+                return self._swap(version, live, None, lease)
 
-    def drop(self, corpus: str) -> list[IndexVersion]:
-        """Drop retired, failed and abandoned versions; the live one and candidates stay.
+    def droppable(self, corpus: str, *, soaked: bool = True) -> list[IndexVersion]:
+        """What `drop` would take: failed and abandoned versions, and retired ones that have soaked.
 
-        After this there is nothing to roll back to.
+        With `soaked` False retired ones are taken however fresh they are.
+        """
+        self.reconcile(corpus)
+        unused = self.catalog.in_state(corpus, State.RETIRED, State.FAILED, State.BUILDING)
+        return [v for v in unused if not (soaked and self.is_soaking(v))]
+
+    def is_soaking(self, version: IndexVersion) -> bool:
+        """Whether a retired version must stay ready for a rollback."""
+        if version.state is not State.RETIRED or version.retired_at is None:
+            return False
+        return time.time() < version.retired_at + self.soak_s
+
+    def drop(self, corpus: str, *, soaked: bool = True) -> Collected:
+        """Drop what `droppable` lists; the live version, candidates and soaking ones stay.
+
+        Verified: no server answers from what is dropped, its points are gone, and the alias still
+        names a collection that is there. Raises StillServed or CollectionDamaged.
         """
         with self.leases.hold(f"rollout of {corpus}"):
-            self.reconcile(corpus)
-            dropped = []
-            for version in self.catalog.versions(corpus):
-                if version.state in (State.LIVE, State.CANDIDATE):
-                    continue
-                if version.state is not State.DROPPED:
-                    if not self._drop(version):
-                        continue
-                    dropped.append(version)
-                # Also ends what a crash between catalog and store left of an earlier drop.
+            dropped = [v for v in self.droppable(corpus, soaked=soaked) if self._drop(v)]
+            # Also ends what a crash between catalog and store left of an earlier drop.
+            for version in self.catalog.in_state(corpus, State.DROPPED):
                 self._drop_collection(version)
-            return dropped
+            self._verify_live(corpus)
+            soaking = [v for v in self.catalog.versions(corpus) if self.is_soaking(v)]
+            return Collected(dropped, soaking)
 
     def _promotable(self, corpus: str, number: int | None) -> IndexVersion:
         if number is None:
@@ -181,26 +238,44 @@ class Rollouts:
             )
         return version
 
-    def _prove(self, version: IndexVersion, report: Report | None) -> ProbeReport | None:
-        """Bring the version to the head of the log and check all of it."""
+    def _judge(
+        self,
+        version: IndexVersion,
+        live: IndexVersion | None,
+        consent: Consent,
+        report: Report | None,
+    ) -> GateReport | None:
+        """Bring the version to the head of the log and measure it; None where it is in use."""
         self._bring_to_head(version, report)
         deadline = time.monotonic() + self.wait_s
         while True:
             try:
                 with self.leases.hold(version.collection):
                     applied_seq = self.catalog.get(version.corpus, version.number).applied_seq
-                    generation = Generation.load(version, self.encoders)
-                    probe = self.prober.prove(generation, applied_seq)
-                    break
+                    return self.gates.judge(
+                        Generation.load(version, self.encoders),
+                        self._loaded(live),
+                        applied_seq=applied_seq,
+                        require_better=consent.require_better,
+                    )
             except (CollectionInUse, LeaseHeld) as error:
                 if version.state is State.RETIRED:
-                    return None  # a server keeps it fresh; it was proven when it went live
+                    return None  # a server keeps it fresh; it was judged when it went live
                 # A server lets go of a candidate soon after the last search that pinned it.
                 if isinstance(error, LeaseHeld) or time.monotonic() > deadline:
                     raise
             time.sleep(0.2)
-        self._bring_to_head(version, report)  # what was written during the probe
-        return probe
+
+    def _loaded(self, live: IndexVersion | None) -> Generation | None:
+        """What the candidate is compared with; None where it is beyond comparison."""
+        if live is None:
+            return None
+        try:
+            return Generation.load(live, self.encoders)
+        except (IntegrityError, ModelNotFound, Unavailable) as error:
+            # A live version whose model is gone is a reason to promote another, not to refuse it.
+            logger.warning("%s cannot be compared with: %s", live.collection, error)
+            return None
 
     def _bring_to_head(self, version: IndexVersion, report: Report | None) -> None:
         """Apply what the version lacks, or wait for the process that does so already."""
@@ -235,37 +310,51 @@ class Rollouts:
         )
 
     def _swap(
-        self, version: IndexVersion, live: IndexVersion | None, probe: ProbeReport | None
+        self,
+        version: IndexVersion,
+        live: IndexVersion | None,
+        gates: GateReport | None,
+        lease: Lease,
     ) -> Swap:
+        self.catalog.require(lease)  # judging takes long: do not undo a successor's swap
+        reached("before the alias")
         self.store.set_alias(version.corpus, version.collection)
+        reached("after the alias")
         self.catalog.set_live(version.corpus, version.number)
         return Swap(
             corpus=version.corpus,
             live=self.catalog.get(version.corpus, version.number),
             previous=live and self.catalog.get(version.corpus, live.number),
-            probe=probe,
+            gates=gates,
             changed=True,
         )
 
     @contextmanager
     def _recorded(
-        self, corpus: str, step: str, live: IndexVersion | None, version: IndexVersion
-    ) -> Iterator[None]:
+        self,
+        corpus: str,
+        step: str,
+        live: IndexVersion | None,
+        version: IndexVersion,
+        reason: str,
+    ) -> Iterator["_Record"]:
         """Write to the corpus's history that a step began, and how it ended."""
-        record = partial(
+        write = partial(
             self.catalog.record,
             corpus,
             step,
             from_version=live.number if live else None,
             to_version=version.number,
+            reason=reason,
         )
-        record("started")
+        record = _Record()
+        write("started")
         try:
-            yield
+            yield record
         except LockstepError as error:
-            record("failed", detail=str(error))
+            write("failed", detail=str(error), report=record.report)
             raise
-        record("done")
+        write("done", report=record.report)
 
     def _drop(self, version: IndexVersion) -> bool:
         """Mark a version as dropped, unless a process is still building it."""
@@ -289,13 +378,67 @@ class Rollouts:
         return True
 
     def _drop_collection(self, version: IndexVersion) -> None:
-        """Delete the points; a server that has them open lets go once it sees the state."""
+        """Delete the points, once every server that has them open has let go of them."""
         deadline = time.monotonic() + self.wait_s
         while version.collection in self.store.collections():
             try:
+                self._require_unserved(version)
                 self.store.drop(version.collection)
-            except CollectionInUse:
+            except (CollectionInUse, StillServed):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
         self.leases.forget(version.collection)
+
+    def _require_unserved(self, version: IndexVersion) -> None:
+        """On a server of its own, no lock keeps a collection from being dropped under searches."""
+        servers = [
+            replica
+            for replica in self.replicas.serving(version.corpus)
+            if replica.collection == version.collection
+        ]
+        if servers:
+            raise StillServed(
+                f"{version.collection} still answers searches on {servers[0].holder.host}, process "
+                f"{servers[0].holder.pid}.",
+                next_step="See why that server does not follow the alias: its /readyz says.",
+            )
+
+    def _verify_live(self, corpus: str) -> None:
+        alias, collections = self.store.aliases().get(corpus), self.store.collections()
+        if alias is not None and alias not in collections:
+            raise CollectionDamaged(
+                f"The alias '{corpus}' names '{alias}', which is not in the vector store.",
+                next_step="Find out more: lockstep doctor",
+            )
+
+
+@dataclass
+class _Record:
+    """What a step adds to its line in the history."""
+
+    report: GateReport | None = None
+
+
+def _refuse_unless_passed(
+    report: GateReport | None, consent: Consent, version: IndexVersion
+) -> None:
+    if report is None or report.passed or consent.force:
+        return
+    why = " ".join(
+        f"{result.gate}: {result.figure}"
+        + (f", {result.threshold} asked for" if result.threshold else "")
+        + "."
+        for result in report.failed
+    )
+    command = f"lockstep promote {version.corpus} {version.number}"
+    error = GateFailed(
+        f"{version.collection} did not pass {_gates(len(report.failed))}. {why}",
+        next_step=f'Mend that, or override it: {command} --force --reason "..."',
+    )
+    error.report = report.to_json()
+    raise error
+
+
+def _gates(count: int) -> str:
+    return "a gate" if count == 1 else f"{count} gates"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
@@ -25,6 +26,8 @@ from lockstep.store.port import (
 MIN_COSINE = 0.999
 # HNSW is approximate: now and then a point is not found by its own vector.
 MIN_SELF_FOUND = 0.95
+# Of the passages that are encoded again, so many are searched for: enough for a share.
+SEARCHED = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class SampleReport:
 
     samples: int
     min_cosine: float  # of a passage encoded now to its stored vector
+    disagreeing: int  # passages of which a stored vector is not what the model gives
     self_found: dict[str, float]  # vector name -> share of passages found by their own vector
     problems: tuple[str, ...]
 
@@ -40,6 +44,7 @@ class SampleReport:
         return {
             "samples": self.samples,
             "min_cosine": round(self.min_cosine, 6),
+            "disagreeing": self.disagreeing,
             "self_found": {name: round(share, 4) for name, share in self.self_found.items()},
         }
 
@@ -60,15 +65,17 @@ def check_samples(
     }
     current = [passage for passage in passages if _is_current(passage, stored)]
     if not current:
-        return SampleReport(0, 1.0, {}, ())
+        return SampleReport(0, 1.0, 0, {}, ())
     fresh = generation.points(current, batch_size=batch_size)
     cosines = _cosines(fresh, [stored[point_id] for point_id in fresh.ids])
-    shares = _self_found(generation, store, current, fresh)
+    shares = _self_found(generation, store, current[:SEARCHED], fresh)
+    worst = np.min(list(cosines.values()), axis=0)  # (n,)
     return SampleReport(
         samples=len(current),
-        min_cosine=min(cosines.values()),
+        min_cosine=float(worst.min()),
+        disagreeing=int((worst < MIN_COSINE).sum()),
         self_found=shares,
-        problems=(*_cosine_problems(cosines), *_share_problems(shares, len(current))),
+        problems=(*_cosine_problems(cosines), *_share_problems(shares, len(current[:SEARCHED]))),
     )
 
 
@@ -77,14 +84,12 @@ def _is_current(passage: Passage, stored: dict[str, Record]) -> bool:
     return record is not None and record.payload["content_hash"] == passage.document.content_hash
 
 
-def _cosines(fresh: Points, stored: Sequence[Record]) -> dict[str, float]:
-    """The worst agreement for each dense vector name."""
-    worst = {DENSE: min(map(_cosine, fresh.dense, [record.dense for record in stored]))}
+def _cosines(fresh: Points, stored: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
+    """The agreement of each passage, (n,), for each dense vector name."""
+    found = {DENSE: map(_cosine, fresh.dense, [record.dense for record in stored])}
     if fresh.prefilter is not None:
-        worst[PREFILTER] = min(
-            map(_cosine, fresh.prefilter, [record.prefilter for record in stored])
-        )
-    return worst
+        found[PREFILTER] = map(_cosine, fresh.prefilter, [record.prefilter for record in stored])
+    return {name: np.fromiter(cosines, float) for name, cosines in found.items()}
 
 
 def _cosine(ours: Vector, theirs: Vector | None) -> float:
@@ -118,12 +123,13 @@ def _is_found(point_id: str, ranking: Sequence[Candidate]) -> bool:
     return len(ranking) > 1 and ranking[0].score - ranking[-1].score <= 1e-4 * ranking[0].score
 
 
-def _cosine_problems(cosines: dict[str, float]) -> list[str]:
+def _cosine_problems(cosines: dict[str, NDArray[np.float64]]) -> list[str]:
     return [
-        f"A sampled passage, encoded again, has cosine {cosine:.4f} to its stored '{name}' "
-        f"vector; at least {MIN_COSINE} expected."
-        for name, cosine in cosines.items()
-        if not cosine >= MIN_COSINE
+        f"{int((found < MIN_COSINE).sum())} of {len(found)} sampled passages, encoded again, do "
+        f"not agree with their stored '{name}' vector: cosine {found.min():.4f} at worst, "
+        f"at least {MIN_COSINE} expected."
+        for name, found in cosines.items()
+        if not found.min() >= MIN_COSINE
     ]
 
 

@@ -37,6 +37,8 @@ class IndexVersion:
     applied_seq: int
     predecessor: int | None
     reason: str | None
+    prefilter_candidates: int | None  # how many to rescore, as measured; None: not measured
+    retired_at: float | None  # seconds since 1970; None unless it is retired
     created_at: float
 
     @property

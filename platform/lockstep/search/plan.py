@@ -11,6 +11,8 @@ LEXICAL = "lexical"
 # How many places of each ranking to look at: the first is the published habit for RRF. What is
 # fused depends on the depth, so that pages agree with each other as long as they share a step.
 DEPTHS = (100, 400, 1_600, 6_400, 10_000)
+# How many short vectors are rescored where no prefilter gate has measured how many are needed.
+PREFILTER_CANDIDATES = 400
 # Several passages of one document take up places in a ranking; look deeper when grouping.
 PASSAGES_PER_DOCUMENT = 4
 
@@ -65,7 +67,8 @@ def _prefilter(
         if choice or request.prefilter:
             raise _unsupported(choice, dim, generation)
         return None
-    candidates = (choice or PrefilterChoice()).candidates
+    measured = generation.version.prefilter_candidates or PREFILTER_CANDIDATES
+    candidates = (choice and choice.candidates) or measured
     short = generation.prefilter_vectors(vector[None])
     return None if short is None else Prefilter(short[0], max(candidates, depth))
 

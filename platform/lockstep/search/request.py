@@ -41,10 +41,10 @@ class PrefilterChoice:
     """How a search uses the short vectors: how many of them it rescores in full."""
 
     dims: int | None = None  # None: those that the index has
-    candidates: int = 400
+    candidates: int | None = None  # None: as many as the prefilter gate found to be needed
 
     def __post_init__(self) -> None:
-        if not 1 <= self.candidates <= 10_000:
+        if self.candidates is not None and not 1 <= self.candidates <= 10_000:
             raise InvalidInput(f"prefilter.candidates is {self.candidates}; expected 1 to 10000.")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ManifestDamaged, StorageFull
+from lockstep.failpoints import reached
 from lockstep.store.edge_lock import exclusive
 from lockstep.store.port import CollectionSchema, Json
 
@@ -132,6 +133,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        reached("inside the manifest")
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

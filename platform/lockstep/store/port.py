@@ -18,6 +18,8 @@ BM25 = "bm25"
 
 # The payload field that groups the passages of one document; every store indexes it.
 DOCUMENT_ID = "document_id"
+# The payload field with the place in the change log of what a point was made from.
+SEQ = "seq"
 
 Json = dict[str, Any]
 Vector = NDArray[np.float32]

@@ -22,7 +22,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with open_workspace(root) as workspace:
         build_live(workspace, folder)
         build_next(workspace, folder, seed=2)
-        workspace.rollouts.drop("docs")
+        workspace.rollouts.drop("docs", soaked=False)
         build_next(workspace, folder, seed=3, promote=False)
     app = create_app(load_settings(Path(root)))
     with TestClient(app, raise_server_exceptions=False) as client:

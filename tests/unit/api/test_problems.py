@@ -33,6 +33,8 @@ EXPECTED = {
     "LeaseHeld": 409,
     "LeaseLost": 409,
     "PromotionRefused": 409,
+    "GateFailed": 409,
+    "StillServed": 409,
     "NothingToRollBack": 409,
     "IntegrityError": 500,
     "ArtefactDamaged": 500,

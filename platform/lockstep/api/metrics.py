@@ -1,0 +1,144 @@
+"""What Prometheus scrapes at /metrics: requests, search stages, and how the indexes stand.
+
+Labels are bounded: a route is its template, and a corpus becomes a value only once it is known.
+"""
+
+import time
+from typing import Annotated
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lockstep import __version__
+from lockstep.api.standing import Standing
+from lockstep.search.request import Mode, SearchResponse
+
+router = APIRouter(tags=["health"])
+
+# Seconds. A promotion may take minutes, so requests go on where searches end.
+_STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "other"
+
+
+class Metrics:
+    """The metrics of one app, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        # Of its own, so that no number of slow searches holds up a scrape.
+        self.scrapes = CapacityLimiter(1)
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        Gauge(
+            "lockstep_build_info",
+            "1, with Lockstep's version.",
+            ["version"],
+            registry=self.registry,
+        ).labels(__version__).set(1)
+        self._requests = Counter(
+            "lockstep_http_requests_total",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "lockstep_http_request_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ["method", "route"],
+            buckets=_REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self._searches = Counter(
+            "lockstep_searches_total",
+            "Searches answered, by the generation that answered them.",
+            ["corpus", "index_version", "model_version"],
+            registry=self.registry,
+        )
+        self._stage_seconds = Histogram(
+            "lockstep_search_stage_seconds",
+            "Time of a search by stage: encode, search, and total, which is all of it.",
+            ["corpus", "mode", "stage"],
+            buckets=_STAGE_BUCKETS,
+            registry=self.registry,
+        )
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        method = method if method in _METHODS else _OTHER
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(method, route).observe(seconds)
+
+    def observe_search(self, corpus: str, mode: Mode, response: SearchResponse) -> None:
+        """Count an answer. That there is one shows that the corpus is no made-up name."""
+        self._searches.labels(corpus, response.index_version, response.model_version).inc()
+        took = {"search": response.took_ms.search, "total": response.took_ms.total}
+        if mode is not Mode.LEXICAL:  # which encodes nothing
+            took["encode"] = response.took_ms.encode
+        for stage, milliseconds in took.items():
+            self._stage_seconds.labels(corpus, mode.value, stage).observe(milliseconds / 1000)
+
+
+class RequestMetrics:
+    """Middleware that counts and times every request, those that fail too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500  # what the server answers where the app raises
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.observe_request(scope["method"], _route(scope), status, seconds)
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that answered; paths that are none share one value."""
+    return getattr(scope.get("route"), "path", _OTHER)
+
+
+def install(app: FastAPI) -> None:
+    """Measure the app, and answer at /metrics. Call it after every other middleware is added."""
+    metrics = Metrics()
+    metrics.registry.register(Standing(lambda: getattr(app.state, "running", None)))
+    app.state.metrics = metrics
+    app.add_middleware(RequestMetrics, metrics=metrics)
+    app.include_router(router)
+
+
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def scrape(request: Request, metrics: MetricsDep) -> Response:
+    """Figures in Prometheus's format; answers within a second whatever is down."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    body = await run_sync(encode, metrics.registry, limiter=metrics.scrapes)
+    return Response(body, headers={"content-type": content_type})

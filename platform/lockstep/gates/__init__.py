@@ -1,0 +1,1 @@
+"""Gates: measured conditions that a candidate must meet before it is promoted."""

@@ -1,0 +1,63 @@
+"""Does the candidate hold the corpus, as its own model encodes it?"""
+
+from collections.abc import Iterator
+
+from lockstep.index.gate_report import GateResult, Verdict
+from lockstep.index.generation import Generation
+from lockstep.index.probe import Prober, ProbeReport
+from lockstep.index.samples import MIN_COSINE, SampleReport
+from lockstep.settings import GateSettings
+
+COMPLETENESS = "completeness"
+IDENTITY = "identity"
+
+# What a sample is chosen to see: this share of wrong vectors.
+_SHARE = 0.01
+
+
+def contents_gates(
+    prober: Prober, generation: Generation, applied_seq: int, settings: GateSettings
+) -> Iterator[GateResult]:
+    """Every id and content hash, and sampled passages encoded again.
+
+    The sample is another one for each version and each state of the log, so that what one of them
+    misses the next may see.
+    """
+    if not (settings.completeness or settings.identity):
+        return
+    samples = settings.identity_samples if settings.identity else 1
+    seed = applied_seq * 1000 + generation.version.number
+    probe = prober.check(generation, applied_seq, samples=samples, seed=seed)
+    if settings.completeness:
+        yield _completeness(probe)
+    if settings.identity:
+        yield _identity(probe.samples)
+
+
+def _completeness(probe: ProbeReport) -> GateResult:
+    agree = not probe.content_problems
+    return GateResult(
+        COMPLETENESS,
+        Verdict.PASSED if agree else Verdict.FAILED,
+        figure=f"{probe.documents:,} documents, {probe.points:,} passages agree"
+        if agree
+        else " ".join(probe.content_problems).removesuffix("."),
+        threshold="every id and content hash",
+        measured={"documents": probe.documents, "points": probe.points},
+    )
+
+
+def _identity(samples: SampleReport) -> GateResult:
+    return GateResult(
+        IDENTITY,
+        Verdict.FAILED if samples.problems else Verdict.PASSED,
+        figure=" ".join(samples.problems).removesuffix(".")
+        if samples.problems
+        else f"{samples.samples:,} passages encoded again, cosine ≥ {samples.min_cosine:.4f}",
+        threshold=f"cosine ≥ {MIN_COSINE} for all",
+        detail=""
+        if samples.problems
+        else f"if {_SHARE:.0%} were wrong, the sample would miss it with chance "
+        f"{(1 - _SHARE) ** samples.samples:.1g}",
+        measured=samples.to_json(),
+    )
