@@ -8,15 +8,20 @@ from typing import Self
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
+from lockstep.corpus.query_log import KEY_NAME, QueryLog
+from lockstep.corpus.query_sets import QuerySets
 from lockstep.gates.gatekeeper import Gatekeeper
+from lockstep.gates.queries import Queries
 from lockstep.index.applier import Applier
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.follower import Follower
 from lockstep.index.leases import Leases
 from lockstep.index.probe import Prober
+from lockstep.index.repair import Repairer
 from lockstep.index.replicas import Replicas
 from lockstep.index.rollouts import Rollouts
 from lockstep.index.serving import Serving
+from lockstep.index.trials import Trials
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoders import Encoders
 from lockstep.models.registry import ModelRegistry
@@ -42,7 +47,12 @@ class Workspace:
     replicas: Replicas
     applier: Applier
     prober: Prober
+    query_sets: QuerySets
+    query_log: QueryLog
+    trials: Trials
+    gatekeeper: Gatekeeper
     rollouts: Rollouts
+    repairer: Repairer
     serving: Serving
 
     def search(
@@ -98,7 +108,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
     artefacts = ArtefactStore(settings.resolved_artefacts_url())
     models = ModelRegistry(database, artefacts)
     encoders = Encoders(models, artefacts, device=settings.device or None)
-    store = _open_store(settings, command)
+    store = open_store(settings, command)
     catalog = IndexCatalog(database)
     leases = Leases(database)
     prober = Prober(corpora, store, encode_batch=settings.encode_batch)
@@ -110,6 +120,17 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         encode_batch=settings.encode_batch,
     )
     replicas = Replicas(database)
+    query_sets = QuerySets(database)
+    query_log = QueryLog(database, settings.query_log, settings.data / KEY_NAME)
+    trials = Trials(database, catalog)
+    gatekeeper = Gatekeeper(
+        settings.gates,
+        prober,
+        store,
+        catalog,
+        replicas,
+        Queries(corpora, query_sets, query_log),
+    )
     rollouts = Rollouts(
         corpora,
         catalog,
@@ -118,7 +139,8 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         applier,
         leases,
         replicas,
-        gates=Gatekeeper(prober, settings.gates),
+        trials,
+        gates=gatekeeper,
         soak_s=settings.soak_hours * 3600,
     )
     return Workspace(
@@ -134,22 +156,38 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         replicas=replicas,
         applier=applier,
         prober=prober,
+        query_sets=query_sets,
+        query_log=query_log,
+        trials=trials,
+        gatekeeper=gatekeeper,
         rollouts=rollouts,
+        repairer=Repairer(corpora, catalog, store, encoders, leases, applier, prober),
         serving=Serving(rollouts, encoders, store, prober),
     )
 
 
-def _open_store(settings: Settings, command: str) -> VectorStore:
+def open_store(settings: Settings, command: str) -> VectorStore:
     # Each engine is imported only where it is used: either may be absent from a small install.
     if settings.store_url:
         from lockstep.store.qdrant import connect
+        from lockstep.store.qdrant_options import PATIENCE_S, ServerOptions
 
         key = settings.store_api_key
+        # A server must be able to stop, and tries again at its next turn anyway.
+        serves = command == "lockstep serve"
         return connect(
-            settings.store_url,
-            api_key=key.get_secret_value() if key else None,
-            timeout_s=settings.store_timeout_s,
-            grpc_port=settings.store_grpc_port,
+            ServerOptions(
+                url=settings.store_url,
+                api_key=key.get_secret_value() if key else None,
+                grpc_port=settings.store_grpc_port,
+                timeout_s=settings.store_timeout_s,
+                search_timeout_s=settings.search_timeout_s,
+                patience_s=settings.search_timeout_s if serves else PATIENCE_S,
+                shards=settings.store_shards,
+                replicas=settings.store_replicas,
+                write_consistency=settings.store_write_consistency,
+                on_disk=settings.store_on_disk,
+            )
         )
     from lockstep.store.edge import EdgeStore
 

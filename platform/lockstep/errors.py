@@ -12,6 +12,9 @@ LockstepError
 │   ├── DocumentNotFound
 │   ├── ModelNotFound
 │   ├── IndexVersionNotFound
+│   ├── QuerySetNotFound
+│   ├── SearchNotFound        no search with this id was kept in the query log
+│   ├── TrialNotFound
 │   ├── CollectionNotFound
 │   └── NoLiveIndex           the corpus exists; nothing has been promoted yet
 ├── Conflict                  it would be fine at another time or in another state
@@ -21,7 +24,9 @@ LockstepError
 │   ├── LeaseLost             another process took the work over
 │   ├── PromotionRefused
 │   │   └── GateFailed        a candidate did not show what a gate asks for
+│   ├── RepairRefused         an index version in this state cannot be repaired
 │   ├── StillServed           a server answers from what is to be dropped
+│   ├── TrialRefused          a candidate cannot meet live traffic now
 │   └── NothingToRollBack
 ├── IntegrityError            something stored is not what it was
 │   ├── ArtefactDamaged       a file of a model version changed
@@ -108,6 +113,18 @@ class IndexVersionNotFound(NotFound):
     """The corpus has no such index version."""
 
 
+class QuerySetNotFound(NotFound):
+    """The corpus has no judged queries of this name."""
+
+
+class SearchNotFound(NotFound):
+    """No search with this id was kept in the query log."""
+
+
+class TrialNotFound(NotFound):
+    """The corpus has no trial."""
+
+
 class CollectionNotFound(NotFound):
     """The vector store has no such collection."""
 
@@ -146,8 +163,16 @@ class GateFailed(PromotionRefused):
     report: dict[str, Any] | None = None
 
 
+class RepairRefused(Conflict):
+    """An index version in this state cannot be repaired."""
+
+
 class StillServed(Conflict):
     """A server still answers from what is to be dropped."""
+
+
+class TrialRefused(Conflict):
+    """A version cannot meet live traffic now: another does, or it is not fit for it."""
 
 
 class NothingToRollBack(Conflict):

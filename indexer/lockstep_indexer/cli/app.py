@@ -9,16 +9,21 @@ import typer
 
 import lockstep
 from lockstep_indexer.cli import (
+    compare,
     corpus,
     demo,
     doctor,
     errors,
     model,
+    plan,
+    qrels,
     reindex,
     rollout,
+    rollouts,
     search,
     serve,
     status,
+    trial,
     workspace,
 )
 from lockstep_indexer.cli.options import JsonOption, VerboseOption, WorkspaceOption
@@ -58,7 +63,23 @@ def options(
     context.obj = {"workspace": workspace, "json": json, "verbose": verbose}
 
 
-for noun in (workspace, demo, corpus, model, reindex, rollout, search, serve, status, doctor):
+for noun in (
+    workspace,
+    demo,
+    corpus,
+    model,
+    qrels,
+    plan,
+    reindex,
+    compare,
+    trial,
+    rollout,
+    rollouts,
+    search,
+    serve,
+    status,
+    doctor,
+):
     noun.add_to(app)
 
 

@@ -1,6 +1,6 @@
 """The gates' report as a table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from lockstep_indexer.cli.render import table
 from lockstep_indexer.cli.session import Session
 
 if TYPE_CHECKING:
-    from lockstep.index.gate_report import GateReport
+    from lockstep.index.gate_report import GateReport, GateResult
 
 _MARKS = {
     "passed": ("✓ passed", "good"),
@@ -23,9 +23,14 @@ _MARKS = {
 
 
 def gate_table(report: "GateReport") -> Table:
+    """The report as a table."""
+    return results_table(report.results)
+
+
+def results_table(results: Sequence["GateResult"]) -> Table:
     """A line for each gate: what was measured, what was asked for, the verdict."""
     made = table("gate", "measured", "asked for", "verdict")
-    for result in report.results:
+    for result in results:
         figure = Text(result.figure)
         if result.detail:
             figure.append(f"\n{result.detail}", "faint")

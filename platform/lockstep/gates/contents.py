@@ -1,6 +1,9 @@
 """Does the candidate hold the corpus, as its own model encodes it?"""
 
+import math
 from collections.abc import Iterator
+
+from scipy import stats
 
 from lockstep.index.gate_report import GateResult, Verdict
 from lockstep.index.generation import Generation
@@ -31,7 +34,7 @@ def contents_gates(
     if settings.completeness:
         yield _completeness(probe)
     if settings.identity:
-        yield _identity(probe.samples)
+        yield _identity(probe.samples, probe.points)
 
 
 def _completeness(probe: ProbeReport) -> GateResult:
@@ -47,7 +50,7 @@ def _completeness(probe: ProbeReport) -> GateResult:
     )
 
 
-def _identity(samples: SampleReport) -> GateResult:
+def _identity(samples: SampleReport, points: int) -> GateResult:
     return GateResult(
         IDENTITY,
         Verdict.FAILED if samples.problems else Verdict.PASSED,
@@ -55,9 +58,12 @@ def _identity(samples: SampleReport) -> GateResult:
         if samples.problems
         else f"{samples.samples:,} passages encoded again, cosine ≥ {samples.min_cosine:.4f}",
         threshold=f"cosine ≥ {MIN_COSINE} for all",
-        detail=""
-        if samples.problems
-        else f"if {_SHARE:.0%} were wrong, the sample would miss it with chance "
-        f"{(1 - _SHARE) ** samples.samples:.1g}",
+        detail="" if samples.problems else _power(samples.samples, points),
         measured=samples.to_json(),
     )
+
+
+def _power(samples: int, points: int) -> str:
+    """What a sample without a fault proves."""
+    missed = stats.hypergeom.pmf(0, points, math.ceil(_SHARE * points), samples)
+    return f"if {_SHARE:.0%} of all were wrong, this would miss it with chance {missed:.1g}"

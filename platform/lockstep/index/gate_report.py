@@ -16,7 +16,11 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FLAGGED = "flagged"  # somebody should look; does not stop a promotion
     FAILED = "failed"  # stops a promotion
-    SKIPPED = "skipped"  # turned off, or there is nothing to measure
+    SKIPPED = "skipped"  # there is nothing to measure, or to compare with
+
+    @property
+    def stops(self) -> bool:
+        return self is Verdict.FAILED
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class GateReport:
 
     @property
     def failed(self) -> list[GateResult]:
-        return [result for result in self.results if result.verdict is Verdict.FAILED]
+        return [result for result in self.results if result.verdict.stops]
 
     @property
     def passed(self) -> bool:

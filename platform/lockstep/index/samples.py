@@ -67,7 +67,7 @@ def check_samples(
     if not current:
         return SampleReport(0, 1.0, 0, {}, ())
     fresh = generation.points(current, batch_size=batch_size)
-    cosines = _cosines(fresh, [stored[point_id] for point_id in fresh.ids])
+    cosines = agreement(fresh, [stored[point_id] for point_id in fresh.ids])
     shares = _self_found(generation, store, current[:SEARCHED], fresh)
     worst = np.min(list(cosines.values()), axis=0)  # (n,)
     return SampleReport(
@@ -84,7 +84,7 @@ def _is_current(passage: Passage, stored: dict[str, Record]) -> bool:
     return record is not None and record.payload["content_hash"] == passage.document.content_hash
 
 
-def _cosines(fresh: Points, stored: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
+def agreement(fresh: Points, stored: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
     """The agreement of each passage, (n,), for each dense vector name."""
     found = {DENSE: map(_cosine, fresh.dense, [record.dense for record in stored])}
     if fresh.prefilter is not None:

@@ -29,6 +29,7 @@ from lockstep.store.port import (
     Json,
     Page,
     Points,
+    Readiness,
     Record,
 )
 
@@ -82,7 +83,10 @@ class EdgeStore:
 
         self._change(edit)
 
-    def upsert(self, collection: str, points: Points) -> None:
+    def upsert(
+        self, collection: str, points: Points, *, keep_newer_than: int | None = None
+    ) -> None:
+        # Nobody else can have it open, so nothing newer can have come from elsewhere.
         opened = self._collection(collection)
         check_points(collection, opened.schema(), points)
         opened.call("upsert", pack(points))
@@ -96,6 +100,10 @@ class EdgeStore:
 
     def optimize(self, collection: str) -> None:
         self._collection(collection).call("optimize")
+
+    def readiness(self, collection: str) -> Readiness:
+        points, ready = self._collection(collection).call("readiness")
+        return Readiness(ready, f"{points:,} points")
 
     def count(self, collection: str, filter: Json | None = None) -> int:
         _check(filter)

@@ -29,6 +29,8 @@ from lockstep.store.port import (
 SEGMENTS = 1
 # Below this many kB of vectors the engine compares with every point, which is as fast.
 FULL_SCAN_KB = 10_000
+# New points wait outside of the graph until `optimize`; a few do not make searches slow.
+MIN_INDEXED = 0.9
 # Deleted points count in BM25's document frequencies until their segment is rewritten, which
 # `optimize` does once they are this share of it. The engine's own limit is a fifth.
 MAX_DELETED = 0.05
@@ -40,6 +42,7 @@ class Shard:
     def __init__(self, shard: engine.EdgeShard, schema: CollectionSchema) -> None:
         self._shard = shard
         self._quantized = schema.quantization != "none"
+        self._dims = [dim for dim in (schema.dense_dim, schema.prefilter_dim) if dim]
 
     @classmethod
     def create(cls, path: str, schema: CollectionSchema) -> "Shard":
@@ -77,6 +80,13 @@ class Shard:
     def optimize(self) -> None:
         self._shard.optimize()
         self._shard.flush()
+
+    def readiness(self) -> tuple[int, bool]:
+        """The number of points, and whether the vectors that are worth a graph are in one."""
+        info = self._shard.info()
+        graphs = sum(info.points_count * dim * 4 > FULL_SCAN_KB * 1024 for dim in self._dims)
+        expected = info.points_count * (1 + graphs)  # the sparse vectors are indexed at once
+        return info.points_count, info.indexed_vectors_count >= MIN_INDEXED * expected
 
     def close(self) -> None:
         self._shard.flush()

@@ -137,6 +137,23 @@ class Candidate:
     score: float
 
 
+def not_newer_than(seq: int) -> Json:
+    """A filter for points of changes up to this one, and for points that do not say.
+
+    Every later change has a greater `seq`, so whoever writes or deletes by this filter never undoes
+    the work of a successor that it does not know of.
+    """
+    return {"should": [{"key": SEQ, "range": {"lte": seq}}, {"is_empty": {"key": SEQ}}]}
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether every search index of a collection is built, in words of the engine."""
+
+    ready: bool
+    detail: str
+
+
 class VectorStore(Protocol):
     """Collections, points and aliases.
 
@@ -164,8 +181,14 @@ class VectorStore(Protocol):
     def set_alias(self, alias: str, collection: str) -> None:
         """Point an alias at a collection, in one atomic and durable write."""
 
-    def upsert(self, collection: str, points: Points) -> None:
-        """Insert points, replacing those that have the same id."""
+    def upsert(
+        self, collection: str, points: Points, *, keep_newer_than: int | None = None
+    ) -> None:
+        """Insert points, replacing those that have the same id.
+
+        Stored points whose payload has a greater `seq` than `keep_newer_than` stay as they are. An
+        engine that only one process can have open needs not look.
+        """
 
     def delete(self, collection: str, filter: Json) -> None:
         """Delete every point that the filter matches."""
@@ -175,6 +198,9 @@ class VectorStore(Protocol):
 
     def optimize(self, collection: str) -> None:
         """Build what is missing of the search indexes; return when the collection is ready."""
+
+    def readiness(self, collection: str) -> Readiness:
+        """Whether searches are as fast as they will be; changes nothing."""
 
     def count(self, collection: str, filter: Json | None = None) -> int:
         """The exact number of points that the filter matches."""

@@ -1,0 +1,99 @@
+"""Asking an index version the way applications do: here, or where a server has it open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import httpx
+
+from lockstep.errors import CollectionInUse, StoreUnavailable
+from lockstep.index.generation import Generation
+from lockstep.index.replicas import Replicas
+from lockstep.search.request import Mode, SearchRequest
+from lockstep.search.search import search
+from lockstep.store.port import VectorStore
+
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a version found, best first, and how long it took."""
+
+    document_ids: Sequence[str]
+    took_ms: float
+
+
+class Searcher(Protocol):
+    """One index version, ready to be asked."""
+
+    @property
+    def collection(self) -> str: ...
+
+    def ask(self, query: str, mode: Mode, limit: int) -> Answer:
+        """The best documents for a query."""
+
+
+@dataclass(frozen=True)
+class LocalSearcher:
+    """Asks a version that this process has open, or may open."""
+
+    generation: Generation
+    store: VectorStore
+
+    @property
+    def collection(self) -> str:
+        return self.generation.collection
+
+    def ask(self, query: str, mode: Mode, limit: int) -> Answer:
+        found = search(self.generation, self.store, SearchRequest(query, limit=limit, mode=mode))
+        return Answer([hit.document_id for hit in found.hits], found.took_ms.total)
+
+
+@dataclass(frozen=True)
+class RemoteSearcher:
+    """Asks a version through the server that has it open. Times are the server's own."""
+
+    corpus: str
+    number: int
+    collection: str
+    url: str
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=_TIMEOUT_S)
+
+    def ask(self, query: str, mode: Mode, limit: int) -> Answer:
+        """Raises StoreUnavailable where the server does not answer."""
+        body = {"query": query, "limit": limit, "mode": mode, "index_version": self.number}
+        try:
+            response = self._client.post(f"/v1/corpora/{self.corpus}/search", json=body)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(
+                f"The server at {self.url}, which has {self.collection} open, did not answer: "
+                f"{error}.",
+                next_step="Try again, or promote through that server.",
+            ) from error
+        found = response.json()
+        ids = [hit["document_id"] for hit in found["hits"]]
+        return Answer(ids, float(found["took_ms"]["total"]))
+
+
+def searcher_for(generation: Generation, store: VectorStore, replicas: Replicas) -> Searcher:
+    """The way to a version: itself, or the server that has its collection open.
+
+    Raises CollectionInUse where another process has it open that takes no requests.
+    """
+    version = generation.version
+    try:
+        store.count(version.collection)
+    except CollectionInUse:
+        for replica in replicas.serving(version.corpus):
+            if replica.collection == version.collection and replica.url:
+                return RemoteSearcher(
+                    version.corpus, version.number, version.collection, replica.url
+                )
+        raise
+    return LocalSearcher(generation, store)

@@ -1,0 +1,8 @@
+"""What all tests share."""
+
+import os
+
+# A promotion asks both versions every sampled query. Tests promote all day, with models that tell
+# nothing about quality: ten queries are enough, and too few for the latency gate to have a say.
+# Tests of the gates choose for themselves.
+os.environ.setdefault("LOCKSTEP_GATES__QUERIES", "10")

@@ -1,0 +1,213 @@
+"""Gates: what is worse or wrong does not go live, what is as good does, and the report says why."""
+
+import itertools
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from workspaces import CORPUS, build_next, generation
+
+from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.corpus.documents import Document
+from lockstep.corpus.query_sets import QuerySet
+from lockstep.errors import GateFailed, InvalidInput
+from lockstep.index.gate_report import Verdict
+from lockstep.index.rollouts import Consent
+from lockstep.index.spec import SpecOptions
+from lockstep.index.versions import State
+from lockstep.settings import init_workspace
+from lockstep.store.port import Readiness
+from lockstep.testing import tiny_model
+from lockstep.testing_faults import FAULTS
+from lockstep_indexer.build.reindex import reindex
+
+DOCUMENTS, QUERIES = 100, 40
+WORDS = ["".join(pair) for pair in itertools.product(("ba", "do", "ki", "lu", "me"), repeat=3)]
+# The latency gate has its own test: on a busy machine two versions of one millisecond may differ.
+TOML = "[gates]\nqueries = 30\nlatency = false\n"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a workspace: a live v1 by tiny@1, and judged queries that it answers well."""
+    folder = tmp_path_factory.mktemp("gates")
+    init_workspace(folder / "workspace")
+    (folder / "workspace" / "lockstep.toml").write_text(TOML)
+    with open_workspace(folder / "workspace") as workspace:
+        workspace.corpora.create(CORPUS)
+        workspace.corpora.write(CORPUS, [document(n) for n in range(DOCUMENTS)])
+        workspace.query_sets.replace(CORPUS, judged(range(QUERIES)))
+        build_next(workspace, folder, seed=1)
+    return folder
+
+
+@pytest.fixture
+def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A copy of it, for one test."""
+    monkeypatch.delenv("LOCKSTEP_GATES__QUERIES", raising=False)
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    with open_workspace(tmp_path / "workspace") as workspace:
+        yield workspace
+
+
+def document(number: int) -> Document:
+    """Words drawn from many, so that few documents are alike."""
+    draws = random.Random(number)
+    text = " ".join(draws.choice(WORDS) for _ in range(30))
+    return Document(f"doc-{number}", f"{text}.", f"{draws.choice(WORDS)} {draws.choice(WORDS)}")
+
+
+def deaf_model(folder: Path) -> str:
+    """A model that hardly hears the words: it goes by how long a text is."""
+    path = tiny_model(folder, seed=1) / "model.safetensors"
+    weights = load_file(path)
+    weights["embeddings.word_embeddings.weight"] *= 0.01
+    save_file(weights, path, metadata={"format": "pt"})
+    return str(folder)
+
+
+def judged(numbers: range) -> QuerySet:
+    """Each query is made of words of one document, which answers it."""
+    queries = {f"q{n}": " ".join(document(n).text.split()[4:9]) for n in numbers}
+    return QuerySet("test", queries, {f"q{n}": {f"doc-{n}": 1} for n in numbers})
+
+
+def verdicts(workspace: Workspace) -> dict[str, Verdict]:
+    report = workspace.catalog.history(CORPUS)[0].report
+    assert report is not None
+    return {result.gate: result.verdict for result in report.results}
+
+
+def test_an_equal_model_passes_every_gate(workspace: Workspace, tmp_path: Path) -> None:
+    build_next(workspace, tmp_path, seed=1)
+    assert verdicts(workspace) == {
+        "completeness": Verdict.PASSED,
+        "identity": Verdict.PASSED,
+        "health": Verdict.PASSED,
+        "prefilter": Verdict.SKIPPED,
+        "quality (hybrid, test)": Verdict.PASSED,
+        "quality (dense, test)": Verdict.PASSED,
+        "drift": Verdict.PASSED,
+    }
+    assert workspace.rollouts.live(CORPUS).number == 2
+
+
+def test_the_prefilter_gets_as_many_candidates_as_it_needs(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    options = SpecOptions(prefilter_dim=4)
+    build_next(workspace, tmp_path, seed=1, options=options, promote=False)
+    consent = Consent("the short vectors of this model change the answers", force=True)
+    swap = workspace.rollouts.promote(CORPUS, consent=consent)
+    assert swap.gates is not None
+    measured = {result.gate: result.measured for result in swap.gates.results}["prefilter"]
+    curve = measured["curve"]
+    assert [share >= 0.95 for share in curve.values()] == [False] * (len(curve) - 1) + [True]
+    live = workspace.rollouts.live(CORPUS)
+    assert live.prefilter_candidates == measured["candidates"] == int(list(curve)[-1])
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_wrong_index_is_refused(workspace: Workspace, tmp_path: Path, kind: str) -> None:
+    source = str(tiny_model(tmp_path / "prompted", seed=1, prompts={"document": "small stone: "}))
+    model = workspace.models.add("prompted", source)
+    version = reindex(workspace, CORPUS, model, SpecOptions()).version
+    FAULTS[kind](workspace, generation(workspace, version.number), np.random.default_rng(5))
+    with pytest.raises(GateFailed, match=r"identity|completeness") as caught:
+        workspace.rollouts.promote(CORPUS)
+    assert caught.value.report is not None
+    assert caught.value.report["passed"] is False
+    assert workspace.store.aliases() == {CORPUS: "docs--v0001"}
+    assert workspace.catalog.get(CORPUS, version.number).state is State.CANDIDATE
+
+
+def test_a_worse_model_is_refused_by_its_judged_quality(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
+    with pytest.raises(GateFailed, match=r"quality \(dense, test\): nDCG@10"):
+        reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+    assert verdicts(workspace)["completeness"] is Verdict.PASSED
+    assert workspace.rollouts.live(CORPUS).number == 1
+
+
+def test_a_worse_model_is_refused_without_judgments_too(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.query_sets.drop(CORPUS, "test")
+    model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
+    with pytest.raises(GateFailed, match="known items"):
+        reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+
+
+def test_force_needs_a_reason_and_is_recorded(workspace: Workspace, tmp_path: Path) -> None:
+    model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
+    reindex(workspace, CORPUS, model, SpecOptions())
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        Consent(force=True)
+    swap = workspace.rollouts.promote(CORPUS, consent=Consent("the test says so", force=True))
+    assert swap.live.number == 2
+    step = workspace.catalog.history(CORPUS)[0]
+    assert (step.step, step.outcome, step.reason) == ("promote", "done", "the test says so")
+    assert step.report is not None
+    assert not step.report.passed
+
+
+def test_an_equal_model_is_refused_where_a_better_one_is_asked_for(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    with pytest.raises(GateFailed, match="interval above 0 asked for"):
+        workspace.rollouts.promote(CORPUS, consent=Consent(require_better=True))
+
+
+def test_a_small_set_says_how_many_queries_are_needed(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.query_sets.replace(CORPUS, judged(range(20, 44)))
+    build_next(workspace, tmp_path, seed=4, promote=False)
+    with pytest.raises(GateFailed) as caught:
+        workspace.rollouts.promote(CORPUS)
+    report = caught.value.report or {}
+    details = " ".join(result["detail"] for result in report["results"])
+    assert "it is worse" in details or "are needed" in details
+
+
+def test_an_engine_that_is_not_ready_fails(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    state = Readiness(False, "yellow, 900 points")
+    monkeypatch.setattr(workspace.store, "readiness", lambda _: state)
+    with pytest.raises(GateFailed, match="health: not ready: yellow"):
+        workspace.rollouts.promote(CORPUS)
+
+
+def test_a_gate_can_be_turned_off(workspace: Workspace, tmp_path: Path) -> None:
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    gates = workspace.settings.gates.model_copy(update={"drift": False, "quality": False})
+    object.__setattr__(workspace.gatekeeper, "settings", gates)
+    workspace.rollouts.promote(CORPUS)
+    assert set(verdicts(workspace)) == {"completeness", "identity", "health", "prefilter"}
+
+
+def test_a_comparison_names_the_queries_that_changed_most(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    build_next(workspace, tmp_path, seed=2, promote=False)
+    found = workspace.gatekeeper.compare(generation(workspace, 2), generation(workspace, 1))
+    overlaps = [change.overlap for change in found.changes]
+    assert overlaps == sorted(overlaps)
+    assert overlaps[0] < 0.9
+    assert found.changes[0].gain is not None
+    assert found.to_json()["changes"][0]["before"]
+
+
+def test_the_first_version_has_nothing_to_be_compared_with(workspace: Workspace) -> None:
+    report = workspace.catalog.history(CORPUS)[0].report
+    assert report is not None
+    assert report.live is None
+    skipped = {result.gate for result in report.results if result.verdict is Verdict.SKIPPED}
+    assert "quality (hybrid, test)" in skipped
