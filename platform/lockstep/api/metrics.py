@@ -9,7 +9,7 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
@@ -100,17 +100,20 @@ class RequestMetrics:
             return
         status = 500  # what the server answers where the app raises
 
+        answered_at: float | None = None  # what a route does after its answer is no waiting
+
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_at
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
+            answered_at = time.perf_counter()
 
         started = time.perf_counter()
         try:
             await self._app(scope, receive, noting)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = (answered_at or time.perf_counter()) - started
             self._metrics.observe_request(scope["method"], _route(scope), status, seconds)
 
 
@@ -136,7 +139,7 @@ async def _metrics(request: Request) -> Metrics:
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", include_in_schema=False)  # for Prometheus, not for applications
 async def scrape(request: Request, metrics: MetricsDep) -> Response:
     """Figures in Prometheus's format; answers within a second whatever is down."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))

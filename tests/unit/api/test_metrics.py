@@ -1,7 +1,9 @@
 """What /metrics tells, how its labels stay bounded, and that nothing slow holds it up."""
 
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lockstep.api.standing import STALE_S, Latest
 from lockstep.errors import DatabaseUnavailable
 
+DEPLOY = Path(__file__).parents[3] / "deploy"
 SEARCH = "/v1/corpora/docs/search"
 
 Labels = frozenset[tuple[str, str]]
@@ -31,6 +34,10 @@ class Scrape:
 
     def value(self, name: str, **labels: str) -> float:
         return self._samples.get((name, frozenset(labels.items())), 0.0)
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self._samples}
 
     def labels(self, name: str) -> list[dict[str, str]]:
         return [dict(labels) for found, labels in self._samples if found == name]
@@ -202,3 +209,13 @@ def test_one_thread_reads_however_often_it_is_asked(released: threading.Event) -
     released.set()
     reads[0].join()
     assert latest.value(10) == "figures"
+
+
+@pytest.mark.parametrize("path", ["grafana/dashboards/lockstep.json", "prometheus/alerts.yml"])
+def test_dashboard_and_alerts_name_only_what_is_exported(client: TestClient, path: str) -> None:
+    client.post(SEARCH, json={"query": "red"})
+    exported = Scrape(client).names
+
+    named = set(re.findall(r"\b(?:lockstep|process)_\w+", (DEPLOY / path).read_text()))
+    assert len(named) > 5
+    assert named - exported == set()
