@@ -1,4 +1,4 @@
-"""Whether the server is up, and whether it serves what it should."""
+"""Whether the server is up, and whether it can answer searches."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -7,6 +7,7 @@ from lockstep import __version__
 from lockstep.api.problems import documented, plain_problem, respond
 from lockstep.api.running import Running, RunningDep, served_corpora
 from lockstep.api.schemas import HealthView, ReadinessView, ReadyView
+from lockstep.errors import DatabaseUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -19,18 +20,31 @@ async def healthz() -> HealthView:
 
 @router.get("/readyz", response_model=ReadyView, responses=documented(503))
 def readyz(running: RunningDep) -> ReadyView | Response:
-    """Every corpus that has a live index version is answered from exactly that one."""
-    live = served_corpora(running.workspace)
+    """Every corpus that is live can be searched here; `reason` says where it is not the live one.
+
+    An older version that goes on answering is reason to look, not to take this server out of
+    service: its answers are whole. So is a database that does not answer: searches need none.
+    """
+    try:
+        live = served_corpora(running.workspace)
+    except DatabaseUnavailable:
+        live = _loaded_corpora(running)
     corpora = [_readiness(running, corpus, live[corpus]) for corpus in sorted(live)]
-    lacking = [one for one in corpora if one.serving != one.live]
-    if not lacking:
+    unserved = [one for one in corpora if one.serving is None]
+    if not unserved:
         return ReadyView(corpora=corpora)
     detail = " ".join(
-        f"'{one.corpus}' should be answered from {one.live}, and is from "
-        f"{one.serving or 'nothing'}: {one.reason}"
-        for one in lacking
+        f"'{one.corpus}' should be answered from {one.live}, and is from nothing: {one.reason}"
+        for one in unserved
     )
     return respond(plain_problem(503, detail, corpora=[one.model_dump() for one in corpora]))
+
+
+def _loaded_corpora(running: Running) -> dict[str, str]:
+    """The aliases of the corpora that this server answers for already."""
+    aliases = running.workspace.store.aliases()
+    loaded = {g.version.corpus: g.collection for g in running.workspace.serving.loaded()}
+    return {corpus: aliases.get(corpus, collection) for corpus, collection in loaded.items()}
 
 
 def _readiness(running: Running, corpus: str, live: str) -> ReadinessView:
