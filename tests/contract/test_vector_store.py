@@ -1,10 +1,9 @@
 """One suite over every engine: what the port promises, each adapter keeps.
 
-Runs on the embedded engine, on the client's in-memory engine, and on a real server where
-LOCKSTEP_TEST_QDRANT_URL names one.
+Runs on the embedded engine, on the client's in-memory engine, on the stand-in for a server over
+HTTP, and on a real server where LOCKSTEP_TEST_QDRANT_URL names one.
 """
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from live_qdrant import LIVE_GRPC_PORT, LIVE_URL
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient
+from qdrant_stand_in import StandIn, running_stand_in
 
 from lockstep.errors import (
     CollectionExists,
@@ -44,26 +45,37 @@ from lockstep.store.port import (
     SparseVector,
     Vector,
     VectorStore,
+    not_newer_than,
 )
 from lockstep.store.qdrant import QdrantStore, connect
+from lockstep.store.qdrant_options import ServerOptions
 
 DIM, SHORT = 16, 4
 SCHEMA = CollectionSchema(dense_dim=DIM, prefilter_dim=SHORT)
-SERVER = os.environ.get("LOCKSTEP_TEST_QDRANT_URL")
-ENGINES = ["edge", "memory", *(["server"] if SERVER else [])]
+ENGINES = ["edge", "memory", "stand-in", *(["live"] if LIVE_URL else [])]
 
 
-def open_store(engine: str, folder: Path) -> VectorStore:
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[StandIn]:
+    with running_stand_in() as server:
+        yield server
+
+
+def open_store(engine: str, folder: Path, stand_in: StandIn) -> VectorStore:
     if engine == "edge":
         return EdgeStore(folder / "vectors")
     if engine == "memory":
         return QdrantStore(QdrantClient(":memory:"))
-    return connect(SERVER or "")
+    if engine == "stand-in":
+        return connect(ServerOptions(stand_in.url, grpc_port=0))
+    return connect(ServerOptions(LIVE_URL, grpc_port=LIVE_GRPC_PORT))
 
 
 @pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    opened = open_store(request.param, tmp_path)
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, stand_in: StandIn
+) -> Iterator[VectorStore]:
+    opened = open_store(request.param, tmp_path, stand_in)
     yield opened
     remove_all(opened)
     opened.close()
@@ -294,6 +306,46 @@ class TestPoints:
         store.delete(collection, stale)
         left = {record.id for record in store.scroll(collection).records}
         assert left == {point_id(number) for number in (0, 2, 4, 5)}
+
+    def test_a_delete_by_seq_spares_what_came_later(
+        self, store: VectorStore, collection: str
+    ) -> None:
+        payloads: list[Json] = [
+            {"document_id": "a", "seq": 5},
+            {"document_id": "a", "seq": 6},
+            {"document_id": "a", "seq": 7},
+            {"document_id": "a"},
+        ]
+        store.upsert(collection, make_points(range(4), payloads))
+        of_a = {"key": "document_id", "match": {"value": "a"}}
+        store.delete(collection, {"must": [of_a, not_newer_than(6)]})
+        assert [record.payload for record in store.scroll(collection).records] == [payloads[2]]
+
+    def test_an_upsert_by_seq_replaces_what_came_before(
+        self, store: VectorStore, collection: str
+    ) -> None:
+        payloads: list[Json] = [{"document_id": "old"}, {"document_id": "old", "seq": 4}]
+        store.upsert(collection, make_points(range(2), payloads))
+        changed = make_points(range(3), [{"document_id": "new", "seq": 5}] * 3, seed=1)
+        store.upsert(collection, changed, keep_newer_than=5)
+        store.upsert(collection, changed, keep_newer_than=5)
+        for row, record in enumerate(store.retrieve(collection, changed.ids, with_vectors=True)):
+            assert record.payload == {"document_id": "new", "seq": 5}
+            assert record.dense == pytest.approx(changed.dense[row], abs=1e-6)
+
+    def test_an_upsert_by_seq_leaves_what_came_later(
+        self, store: VectorStore, collection: str
+    ) -> None:
+        if isinstance(store, EdgeStore):
+            pytest.skip("one process has it open, so nothing later can have come from elsewhere")
+        later = make_points(range(1), [{"document_id": "a", "seq": 6}])
+        store.upsert(collection, later, keep_newer_than=6)
+        late = make_points(range(2), [{"document_id": "a", "seq": 5}] * 2, seed=1)
+        store.upsert(collection, late, keep_newer_than=5)
+        first, second = store.retrieve(collection, late.ids, with_vectors=True)
+        assert first.payload["seq"] == 6
+        assert first.dense == pytest.approx(later.dense[0], abs=1e-6)
+        assert second.payload["seq"] == 5
 
     def test_flush_and_optimize_keep_the_points(self, store: VectorStore, collection: str) -> None:
         store.upsert(collection, make_points(range(50)))
@@ -747,9 +799,9 @@ FILTERS: list[tuple[str, Json, str]] = [
 
 @pytest.fixture(scope="module", params=ENGINES)
 def library(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stand_in: StandIn
 ) -> Iterator[tuple[VectorStore, str]]:
-    store = open_store(request.param, tmp_path_factory.mktemp("library"))
+    store = open_store(request.param, tmp_path_factory.mktemp("library"), stand_in)
     name = fresh_name()
     store.create(name, SCHEMA, {})
     payloads = [{"document_id": document_id, **each} for document_id, each in LIBRARY.items()]
@@ -769,8 +821,10 @@ def test_filters(library: tuple[VectorStore, str], filter: Json, expected: str) 
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VectorStore]]:
-    stores = [open_store(engine, tmp_path_factory.mktemp(engine)) for engine in ENGINES]
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, stand_in: StandIn
+) -> Iterator[list[VectorStore]]:
+    stores = [open_store(engine, tmp_path_factory.mktemp(engine), stand_in) for engine in ENGINES]
     yield stores
     for store in stores:
         remove_all(store)

@@ -10,7 +10,7 @@ from actions import document
 from workspaces import CORPUS, build_live, build_next, generation, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
-from lockstep.errors import ProbeFailed
+from lockstep.errors import GateFailed, ProbeFailed
 from lockstep.index.generation import Generation
 from lockstep.index.passages import point_id
 from lockstep.index.spec import SpecOptions
@@ -98,7 +98,7 @@ def test_a_candidate_that_is_not_sound_is_not_promoted(
 ) -> None:
     build_next(workspace, tmp_path, seed=2, promote=False)
     workspace.store.delete("docs--v0002", only_document("doc-7"))
-    with pytest.raises(ProbeFailed, match="doc-7"):
+    with pytest.raises(GateFailed, match="doc-7"):
         workspace.rollouts.promote(CORPUS)
     assert workspace.store.aliases() == {CORPUS: "docs--v0001"}
     assert workspace.catalog.history(CORPUS)[0].outcome == "failed"

@@ -65,7 +65,7 @@ class StandIn:
         self._port = int(said)
 
     def kill(self) -> None:
-        """Kill -9: what it had not acknowledged may be lost, the rest is there at the next start."""
+        """Kill -9. What it had acknowledged is there at the next start."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -162,6 +162,7 @@ def _given(diff: models.OptimizersConfigDiff | None) -> dict[str, Any]:
 
 # Method and path; what its body is; what it does; whether it changes anything.
 _CALLS: list[tuple[str, str, Any, Operation, bool]] = [
+    ("GET", "/", None, lambda e, _, __: e.client.info(), False),
     ("GET", "/collections", None, lambda e, _, __: e.client.get_collections(), False),
     ("GET", "/collections/{name}", None, lambda e, n, _: e.info(n), False),
     ("PUT", "/collections/{name}", models.CreateCollection, _Engine.create, True),
@@ -248,7 +249,8 @@ class _Server:
                     self._journal.flush()
         except (ValueError, ValidationError) as error:
             return _failed(str(error))
-        return _json(200, {"result": result, "status": "ok", "time": 0.0})
+        bare = isinstance(result, models.VersionInfo)
+        return _json(200, result if bare else {"result": result, "status": "ok", "time": 0.0})
 
     def _do(self, number: int, name: str, body: bytes) -> Any:
         _, _, kind, operation, _ = _CALLS[number]

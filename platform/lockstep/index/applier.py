@@ -17,7 +17,7 @@ from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease
 from lockstep.index.passages import Passage
 from lockstep.index.versions import IndexVersion
-from lockstep.store.port import DOCUMENT_ID, SEQ, Json, Points, VectorStore
+from lockstep.store.port import DOCUMENT_ID, SEQ, Json, Points, VectorStore, not_newer_than
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,23 @@ class Applier:
                 break
         return progress
 
+    def reapply(self, generation: Generation, changes: list[Change], lease: Lease) -> int:
+        """Apply changes once more that the version has passed already; the passages encoded.
+
+        `changes` ascend by seq, and none is beyond the version's `applied_seq`, which stays as it
+        is. The points are durable when this returns. Raises LeaseLost.
+        """
+        if not changes:
+            return 0
+        passages, _ = self._apply_batch(generation, changes, lease)
+        self.store.flush(generation.collection)
+        try:
+            self.catalog.require(lease)
+        except LeaseLost:
+            self._withdraw(generation.version, changes)
+            raise
+        return passages
+
     def lag(self, corpus: str, number: int) -> int:
         """How far an index version is behind its corpus, in changes; 0 means up to date."""
         return self.corpora.head_seq(corpus) - self.catalog.get(corpus, number).applied_seq
@@ -101,7 +118,8 @@ class Applier:
             encode_s = time.monotonic() - started
             self.catalog.require(lease)  # encoding takes long: do not write over a successor's work
             reached("before the points")
-            self.store.upsert(generation.collection, points)
+            # A process frozen here past its lease must not replace what its successor wrote.
+            self.store.upsert(generation.collection, points, keep_newer_than=changes[-1].seq)
         # After the new points, so that a changed document is never absent; before the checkpoint,
         # so that a crash between the two repeats it.
         self.store.delete(generation.collection, _stale(changes, passages))
@@ -143,13 +161,11 @@ def _stale(changes: list[Change], passages: list[Passage]) -> Json:
     """Matches the points of the changed documents that are not among their new passages."""
     matching = _of_documents([change.document_id for change in changes], up_to=changes[-1].seq)
     if passages:
-        matching["must_not"].append({"has_id": [passage.point_id for passage in passages]})
+        matching["must_not"] = [{"has_id": [passage.point_id for passage in passages]}]
     return matching
 
 
 def _of_documents(document_ids: Sequence[str], *, up_to: int) -> Json:
     """Matches the points of documents, those excepted that were made from a later change."""
-    return {
-        "must": [{"key": DOCUMENT_ID, "match": {"any": list(document_ids)}}],
-        "must_not": [{"key": SEQ, "range": {"gt": up_to}}],
-    }
+    documents = {"key": DOCUMENT_ID, "match": {"any": list(document_ids)}}
+    return {"must": [documents, not_newer_than(up_to)]}

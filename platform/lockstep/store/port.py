@@ -143,7 +143,7 @@ def not_newer_than(seq: int) -> Json:
     Every later change has a greater `seq`, so whoever writes or deletes by this filter never undoes
     the work of a successor that it does not know of.
     """
-    return {"should": [{"key": SEQ, "range": {"lte": seq}}, {"is_empty": {"key": SEQ}}]}
+    return {"must_not": [{"key": SEQ, "range": {"gt": seq}}]}
 
 
 @dataclass(frozen=True)

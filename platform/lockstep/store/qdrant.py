@@ -1,18 +1,16 @@
 """Collections on a Qdrant server or cluster."""
 
 import json
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from qdrant_client import QdrantClient, models
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from lockstep.errors import CollectionDamaged, CollectionNotFound, Conflict
+from lockstep.errors import CollectionNotFound, Conflict
 from lockstep.store.checks import canonical_id, check_branches, check_points, payloads_as_json
+from lockstep.store.deadline import within
 from lockstep.store.filters import check_filter
 from lockstep.store.port import (
     DOCUMENT_ID,
@@ -22,17 +20,22 @@ from lockstep.store.port import (
     Json,
     Page,
     Points,
+    Readiness,
     Record,
     SparseBranch,
+    not_newer_than,
 )
-from lockstep.store.qdrant_errors import ENGINE_ERRORS, is_transient, translated
+from lockstep.store.qdrant_batches import RequestSize, require_done, send_first
+from lockstep.store.qdrant_calls import Calls
+from lockstep.store.qdrant_creation import Creation, require_version
+from lockstep.store.qdrant_errors import translating
+from lockstep.store.qdrant_options import ServerOptions
+from lockstep.store.qdrant_readiness import readiness_of, wait_until_ready
 from lockstep.store.qdrant_requests import (
     point_structs,
     query_request,
     ranked,
     record,
-    sparse_vectors_config,
-    vectors_config,
 )
 
 # Qdrant merges metadata key by key and drops nulls; one text per key is replaced as a whole.
@@ -40,8 +43,6 @@ _SCHEMA_KEY = "lockstep_schema"
 _METADATA_KEY = "lockstep_metadata"
 
 _INDEXING_THRESHOLD_KB = 10_000
-_FIRST_POLL_S, _LAST_POLL_S = 0.05, 1.0
-_ATTEMPTS = 4
 
 # The local client takes the calls of a server and says that it ignores a part of them.
 _LOCAL_WARNINGS = (
@@ -50,29 +51,33 @@ _LOCAL_WARNINGS = (
 )
 
 
-def connect(
-    url: str, *, api_key: str | None = None, timeout_s: int = 60, grpc_port: int = 6334
-) -> "QdrantStore":
-    """A store on the server at `url`; nothing is sent before the first call."""
-    with warnings.catch_warnings():
-        # A key over plain http is the user's choice, on a private network say.
-        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-        client = QdrantClient(
-            url=url,
-            api_key=api_key,
-            timeout=timeout_s,
-            prefer_grpc=True,
-            grpc_port=grpc_port,
-            check_compatibility=False,
-        )
-    return QdrantStore(client)
+def connect(options: ServerOptions) -> "QdrantStore":
+    """A store on a Qdrant server; nothing is sent before the first call."""
+    return QdrantStore(options.client(), options, searcher=options.search_client())
 
 
 class QdrantStore:
-    """A VectorStore in Qdrant. An acknowledged write is as durable as the server's own log."""
+    """A VectorStore in Qdrant. An acknowledged write is as durable as the server's own log.
 
-    def __init__(self, client: QdrantClient) -> None:
+    Searches, and reads of aliases and metadata, end within the search timeout. Writes are tried
+    again for as long as `options.patience_s` while the server is away; so is everything else once
+    this process has begun to write points.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        options: ServerOptions | None = None,
+        *,
+        searcher: QdrantClient | None = None,
+    ) -> None:
         self._client = client
+        self._searcher = searcher or client
+        self._options = options or ServerOptions()
+        self._calls = Calls(
+            search_timeout_s=self._options.search_timeout_s, patience_s=self._options.patience_s
+        )
+        self._request_size = RequestSize()
         self._schemas: dict[str, CollectionSchema] = {}
         for message in _LOCAL_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
@@ -82,14 +87,9 @@ class QdrantStore:
             _SCHEMA_KEY: json.dumps(asdict(schema)),
             _METADATA_KEY: json.dumps(metadata, ensure_ascii=False),
         }
-        with _translating(collection, "create"):  # once: a second try would find the first's
-            self._client.create_collection(
-                collection,
-                vectors_config=vectors_config(schema),
-                sparse_vectors_config=sparse_vectors_config(),
-                optimizers_config=models.OptimizersConfigDiff(indexing_threshold=0),
-                metadata=stored,
-            )
+        require_version(self._ask("", "version", lambda _: self._client.info()).version)
+        creation = Creation(self._client, schema, stored, self._options)
+        self._ask(collection, "create", creation.attempt)
         self._index_document_ids(collection)
 
     def drop(self, collection: str) -> None:
@@ -103,7 +103,10 @@ class QdrantStore:
         self._ask(collection, "drop", self._client.delete_collection)
 
     def collections(self) -> dict[str, Json]:
-        listed = self._ask("", "listing", lambda _: self._client.get_collections())
+        return self._calls.promptly("", "listing", self._collections)
+
+    def _collections(self) -> dict[str, Json]:
+        listed = self._ask("", "listing", lambda _: self._reader.get_collections())
         found: dict[str, Json] = {}
         for name in sorted(item.name for item in listed.collections):
             try:
@@ -124,7 +127,9 @@ class QdrantStore:
         )
 
     def aliases(self) -> dict[str, str]:
-        answer = self._ask("", "aliases", lambda _: self._client.get_aliases())
+        answer = self._calls.promptly(
+            "", "aliases", lambda: self._ask("", "aliases", lambda _: self._reader.get_aliases())
+        )
         return {item.alias_name: item.collection_name for item in answer.aliases}
 
     def set_alias(self, alias: str, collection: str) -> None:
@@ -132,39 +137,60 @@ class QdrantStore:
         action = models.CreateAliasOperation(
             create_alias=models.CreateAlias(collection_name=collection, alias_name=alias)
         )
-        self._ask(
-            collection,
-            "set_alias",
-            lambda _: self._client.update_collection_aliases([action]),
-        )
+        # Not for as long as a build waits: by then someone else may have moved it elsewhere.
+        with within(self._options.search_timeout_s):
+            self._ask(
+                collection,
+                "set_alias",
+                lambda _: self._searcher.update_collection_aliases([action]),
+            )
 
-    def upsert(self, collection: str, points: Points) -> None:
+    def upsert(
+        self, collection: str, points: Points, *, keep_newer_than: int | None = None
+    ) -> None:
         check_points(collection, self._schema(collection), points)
         payloads_as_json(points.payloads)
-        if len(points):
-            structs = point_structs(points)
-            self._ask(
-                collection, "upsert", lambda name: self._client.upsert(name, structs, wait=True)
+        self._calls.begin_building()
+        replaced = None if keep_newer_than is None else not_newer_than(keep_newer_than)
+        condition = _filter(collection, replaced)
+        left: Sequence[models.PointStruct] = point_structs(points)
+
+        def send_some(name: str) -> Sequence[models.PointStruct]:
+            return send_first(
+                left, self._request_size, lambda each: self._send(name, each, condition)
             )
+
+        while left:  # each request that went well starts the patience anew
+            left = self._calls.again(collection, "upsert", send_some)
 
     def delete(self, collection: str, filter: Json) -> None:
         selector = models.FilterSelector(filter=_required_filter(collection, filter))
-        self._ask(collection, "delete", lambda name: self._client.delete(name, selector, wait=True))
+        self._calls.begin_building()
+        self._ask(
+            collection,
+            "delete",
+            lambda name: require_done(
+                self._client.delete(name, selector, wait=True, ordering=self._ordering)
+            ),
+        )
 
     def flush(self, collection: str) -> None:
         self._schema(collection)  # the server writes its log by itself; only the name is checked
 
     def optimize(self, collection: str) -> None:
         self._schema(collection)
+        self._calls.begin_building()
         self._index_document_ids(collection)  # in case the process died while it created
-        self._nudge(collection, indexing_threshold=_INDEXING_THRESHOLD_KB)
-        wait_s = _FIRST_POLL_S
-        greens = 0
-        while greens < 2:  # the first may be from before the optimizer has looked
-            greens = greens + 1 if self._is_ready(collection) else 0
-            if greens < 2:
-                time.sleep(wait_s)
-            wait_s = min(_LAST_POLL_S, 1.5 * wait_s)
+        self._restore_indexing(collection)
+        wait_until_ready(
+            collection,
+            lambda: self._ask(collection, "get_collection", self._client.get_collection),
+            lambda: self._restore_indexing(collection),
+            self._pause,
+        )
+
+    def readiness(self, collection: str) -> Readiness:
+        return readiness_of(self._ask(collection, "get_collection", self._client.get_collection))
 
     def count(self, collection: str, filter: Json | None = None) -> int:
         matching = _filter(collection, filter)
@@ -198,11 +224,15 @@ class QdrantStore:
         self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
     ) -> list[Record]:
         wanted = [canonical_id(point_id) for point_id in ids]
-        records = self._ask(
+        records = self._calls.promptly(
             collection,
             "retrieve",
-            lambda name: self._client.retrieve(
-                name, wanted, with_payload=True, with_vectors=with_vectors
+            lambda: self._ask(
+                collection,
+                "retrieve",
+                lambda name: self._reader.retrieve(
+                    name, wanted, with_payload=True, with_vectors=with_vectors
+                ),
             ),
         )
         found = {str(item.id): record(item) for item in records}
@@ -211,9 +241,16 @@ class QdrantStore:
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None
     ) -> list[list[Candidate]]:
+        matching = _filter(collection, filter)
+        return self._calls.promptly(
+            collection, "search", lambda: self._search(collection, branches, matching)
+        )
+
+    def _search(
+        self, collection: str, branches: Sequence[Branch], matching: models.Filter | None
+    ) -> list[list[Candidate]]:
         schema = self._schema(collection)
         check_branches(collection, schema, branches)
-        matching = _filter(collection, filter)
         quantized = schema.quantization != "none"
         asked = [branch for branch in branches if not _is_empty(branch)]
         requests = [query_request(branch, matching, quantized=quantized) for branch in asked]
@@ -227,7 +264,30 @@ class QdrantStore:
         """Nothing to let go of: any number of processes may use a server's collection."""
 
     def close(self) -> None:
+        self._calls.close()
         self._client.close()
+        self._searcher.close()
+
+    @property
+    def _reader(self) -> QdrantClient:
+        """The client for what a search does: only a build lets one request take long."""
+        return self._client if self._calls.building else self._searcher
+
+    @property
+    def _ordering(self) -> models.WriteOrdering | None:
+        """Replicas must agree which of two writes to a point came first, or they would differ."""
+        return models.WriteOrdering.MEDIUM if self._options.replicas > 1 else None
+
+    def _send(
+        self, name: str, points: list[models.PointStruct], condition: models.Filter | None
+    ) -> models.UpdateResult:
+        return self._client.upsert(
+            name, points, wait=True, update_filter=condition, ordering=self._ordering
+        )
+
+    def _pause(self, seconds: float) -> None:
+        self._calls.pause(seconds)
+        self._calls.require_open()
 
     def _query(
         self, collection: str, requests: list[models.QueryRequest]
@@ -235,7 +295,7 @@ class QdrantStore:
         if not requests:
             return []
         answers: list[models.QueryResponse] = self._ask(
-            collection, "search", lambda name: self._client.query_batch_points(name, requests)
+            collection, "search", lambda name: self._reader.query_batch_points(name, requests)
         )
         return answers
 
@@ -250,7 +310,9 @@ class QdrantStore:
         return schema
 
     def _stored_metadata(self, collection: str) -> dict[str, Any]:
-        info = self._ask(collection, "get_collection", self._client.get_collection)
+        info: models.CollectionInfo = self._ask(
+            collection, "get_collection", lambda name: self._reader.get_collection(name)
+        )
         return info.config.metadata or {}
 
     def _index_document_ids(self, collection: str) -> None:
@@ -262,45 +324,16 @@ class QdrantStore:
             ),
         )
 
-    def _nudge(self, collection: str, *, indexing_threshold: int) -> None:
-        config = models.OptimizersConfigDiff(indexing_threshold=indexing_threshold)
+    def _restore_indexing(self, collection: str) -> None:
+        config = models.OptimizersConfigDiff(indexing_threshold=_INDEXING_THRESHOLD_KB)
         self._ask(
             collection,
             "update_collection",
             lambda name: self._client.update_collection(name, optimizers_config=config),
         )
 
-    def _is_ready(self, collection: str) -> bool:
-        info = self._ask(collection, "get_collection", self._client.get_collection)
-        if info.optimizer_status != models.OptimizersStatusOneOf.OK:
-            raise CollectionDamaged(
-                f"Qdrant's optimizer failed on collection '{collection}': {info.optimizer_status}.",
-                next_step="Read the Qdrant server's log, then rebuild with `lockstep reindex`.",
-            )
-        if info.status == models.CollectionStatus.GREY:  # due, but not started
-            self._nudge(collection, indexing_threshold=_INDEXING_THRESHOLD_KB)
-        queue = info.update_queue
-        waiting = queue is not None and bool(queue.length or queue.deferred_points)
-        return info.status == models.CollectionStatus.GREEN and not waiting
-
     def _ask(self, collection: str, operation: str, call: Callable[[str], Any]) -> Any:
-        """Make an idempotent call; again, after a random wait, where the failure is passing."""
-        attempts = Retrying(
-            retry=retry_if_exception(is_transient),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        )
-        with _translating(collection, operation):
-            return attempts(call, collection)
-
-
-@contextmanager
-def _translating(collection: str, operation: str) -> Iterator[None]:
-    try:
-        yield
-    except ENGINE_ERRORS as error:
-        raise translated(error, collection, operation) from error
+        return self._calls.again(collection, operation, call)
 
 
 def _is_empty(branch: Branch) -> bool:
@@ -313,5 +346,5 @@ def _filter(collection: str, filter: Json | None) -> models.Filter | None:
 
 def _required_filter(collection: str, filter: Json) -> models.Filter:
     check_filter(filter)
-    with _translating(collection, "reading the filter"):
+    with translating(collection, "reading the filter"):
         return models.Filter.model_validate(filter)

@@ -25,15 +25,18 @@ from lockstep.store.port import (
 MIN_HNSW_EF = 256
 
 
-def vectors_config(schema: CollectionSchema) -> dict[str, models.VectorParams]:
-    vectors = {DENSE: _vector(schema, schema.dense_dim, quantized=schema.quantization == "int8")}
+def vectors_config(
+    schema: CollectionSchema, *, on_disk: bool = False
+) -> dict[str, models.VectorParams]:
+    vectors = {DENSE: _vector(schema, schema.dense_dim, on_disk, schema.quantization == "int8")}
     if schema.prefilter_dim is not None:
-        vectors[PREFILTER] = _vector(schema, schema.prefilter_dim, quantized=False)
+        vectors[PREFILTER] = _vector(schema, schema.prefilter_dim, on_disk, False)
     return vectors
 
 
-def sparse_vectors_config() -> dict[str, models.SparseVectorParams]:
-    return {BM25: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+def sparse_vectors_config(*, on_disk: bool = False) -> dict[str, models.SparseVectorParams]:
+    index = models.SparseIndexParams(on_disk=on_disk)
+    return {BM25: models.SparseVectorParams(modifier=models.Modifier.IDF, index=index)}
 
 
 def point_structs(points: Points) -> list[models.PointStruct]:
@@ -82,12 +85,15 @@ def record(stored: models.Record) -> Record:
     )
 
 
-def _vector(schema: CollectionSchema, dim: int, *, quantized: bool) -> models.VectorParams:
+def _vector(
+    schema: CollectionSchema, dim: int, on_disk: bool, quantized: bool
+) -> models.VectorParams:
     float16 = schema.datatype == "float16"
     return models.VectorParams(
         size=dim,
         distance=models.Distance.COSINE,
         datatype=models.Datatype.FLOAT16 if float16 else models.Datatype.FLOAT32,
+        on_disk=on_disk,
         hnsw_config=models.HnswConfigDiff(m=schema.hnsw_m, ef_construct=schema.hnsw_ef_construct),
         quantization_config=models.ScalarQuantization(
             scalar=models.ScalarQuantizationConfig(
