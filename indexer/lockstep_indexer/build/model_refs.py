@@ -17,7 +17,7 @@ def resolve_or_add(workspace: Workspace, ref: str) -> ModelVersion:
     try:
         return workspace.models.resolve(ref)
     except ModelNotFound:
-        if not _is_path(ref):
+        if not is_path(ref):
             raise
     return workspace.models.add(name_for(ref), ref)
 
@@ -28,5 +28,5 @@ def name_for(path: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")[:63] or "model"
 
 
-def _is_path(ref: str) -> bool:
+def is_path(ref: str) -> bool:
     return "/" in ref or ref.startswith((".", "~")) or Path(ref).is_dir()

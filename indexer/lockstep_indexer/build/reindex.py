@@ -62,12 +62,8 @@ def reindex(
     """
     listener = listener or Listener()
     workspace.rollouts.reconcile(corpus)
-    if not workspace.corpora.info(corpus).documents:
-        raise InvalidInput(
-            f"Corpus '{corpus}' has no documents to index.",
-            next_step=f"Add some: lockstep ingest {corpus} FILE",
-        )
-    unfinished = _unfinished(workspace, corpus, model, options)
+    require_documents(workspace, corpus)
+    unfinished = unfinished_build(workspace, corpus, model, options)
     version = unfinished or _begin(workspace, corpus, model, options, listener)
     generation = Generation.load(version, workspace.encoders)
     with workspace.leases.hold(version.collection) as lease:
@@ -88,7 +84,16 @@ def reindex(
     )
 
 
-def _unfinished(
+def require_documents(workspace: Workspace, corpus: str) -> None:
+    """Raises InvalidInput for an empty corpus."""
+    if not workspace.corpora.info(corpus).documents:
+        raise InvalidInput(
+            f"Corpus '{corpus}' has no documents to index.",
+            next_step=f"Add some: lockstep ingest {corpus} FILE",
+        )
+
+
+def unfinished_build(
     workspace: Workspace, corpus: str, model: ModelVersion, options: SpecOptions
 ) -> IndexVersion | None:
     """The newest build of the same thing that was begun and not finished."""

@@ -39,9 +39,9 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Compare an index version with another: quality, drift, latency.
+    """Compare an index version with another.
 
-    Both are asked the same queries, in turn: the imported judgments (lockstep qrels import), logged
+    Quality, drift and latency: both are asked the same queries, in turn: the imported judgments (lockstep qrels import), logged
     queries, or else titles and first sentences. Shows the queries whose answers changed most.
     Changes nothing.
     """

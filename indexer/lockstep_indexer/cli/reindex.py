@@ -1,11 +1,19 @@
 """`lockstep reindex`: build an index version with a model version."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from lockstep_indexer.cli.build_options import (
+    DatatypeOption,
+    LanguageOption,
+    ModelOption,
+    PrefilterOption,
+    QuantizationOption,
+    WindowOption,
+)
 from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
 from lockstep_indexer.cli.render import duration, facts, next_step
@@ -17,53 +25,19 @@ if TYPE_CHECKING:
     from lockstep.index.applier import Progress
     from lockstep_indexer.build.reindex import Reindexed
 
-_PANEL = "How it is built"
-
 
 def reindex(
     session: Session,
     corpus: CorpusArgument,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="REF",
-            help="name@version, name (the newest), or a folder, which is added first.",
-            show_default=False,
-        ),
-    ],
+    model: ModelOption,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make it live once it is proven.")
     ] = False,
-    prefilter_dim: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Dimensions of the prefilter; 0 for none. "
-            "By default 64 where the model was trained with Matryoshka.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    window_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            metavar="N",
-            help="Tokens per passage, at most. By default all that the model can see.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    language: Annotated[
-        str, typer.Option(help="Language of the BM25 stemmer.", rich_help_panel=_PANEL)
-    ] = "english",
-    dtype: Annotated[
-        Literal["float32", "float16"],
-        typer.Option(help="How vectors are stored: 4 or 2 bytes.", rich_help_panel=_PANEL),
-    ] = "float32",
-    quantization: Annotated[
-        Literal["none", "int8"],
-        typer.Option(help="A smaller copy in memory, rescored in full.", rich_help_panel=_PANEL),
-    ] = "none",
+    prefilter_dim: PrefilterOption = None,
+    window_tokens: WindowOption = None,
+    language: LanguageOption = "english",
+    dtype: DatatypeOption = "float32",
+    quantization: QuantizationOption = "none",
 ) -> None:
     """Build a new index version beside the live one.
 

@@ -1,5 +1,8 @@
 """`lockstep status`: corpora, their index versions, and what was done to them."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,16 +10,29 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lockstep_indexer.cli.options import CARING, command
-from lockstep_indexer.cli.render import age, heading, moment, next_step, note, plural, state, table
+from lockstep_indexer.cli.render import (
+    age,
+    duration,
+    facts,
+    heading,
+    next_step,
+    note,
+    plural,
+    state,
+    table,
+)
+from lockstep_indexer.cli.rollouts import ended, step_json, steps_table
 from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
     from lockstep.bootstrap import Workspace
     from lockstep.corpus.change_log import CorpusInfo
     from lockstep.index.catalog import RolloutStep
+    from lockstep.index.replicas import Replica
+    from lockstep.index.trials import Trial
     from lockstep.index.versions import IndexVersion
 
-SHOWN_STEPS = 10
+SHOWN_STEPS = 5
 
 OptionalCorpus = Annotated[
     str | None,
@@ -39,19 +55,50 @@ def status(session: Session, corpus: OptionalCorpus = None) -> None:
         info = workspace.corpora.info(corpus)
         workspace.rollouts.reconcile(corpus)
         versions = workspace.catalog.versions(corpus)
-        steps = list(workspace.catalog.history(corpus, limit=SHOWN_STEPS))
+        steps = list(workspace.catalog.history(corpus, limit=3 * SHOWN_STEPS))
+        standing = _standing(workspace, corpus, versions)
     session.show(
         {
             "corpus": corpus,
             "documents": info.documents,
             "head_seq": info.head_seq,
             "versions": [version_json(version, info.head_seq) for version in versions],
-            "steps": [_step_json(step) for step in steps],
+            "soaking": [
+                {"number": version.number, "seconds_left": round(left_s)}
+                for version, left_s in standing.soaking
+            ],
+            "servers": [
+                {"url": each.url, "collection": each.collection, "process": each.holder.pid}
+                for each in standing.servers
+            ],
+            "trial": standing.trial and standing.trial.number,
+            "steps": [step_json(step) for step in ended(steps)[:SHOWN_STEPS]],
         },
         heading(corpus, f"{plural(info.documents, 'document')}, change {info.head_seq:,}"),
         *_versions(info, versions),
-        *_steps(steps),
+        *_traffic(standing),
+        *_steps(corpus, steps),
     )
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What is going on around a corpus's versions now."""
+
+    soaking: "list[tuple[IndexVersion, float]]"  # with the seconds that are left
+    servers: "Sequence[Replica]"
+    trial: "Trial | None"
+
+
+def _standing(workspace: "Workspace", corpus: str, versions: "list[IndexVersion]") -> _Standing:
+    rollouts = workspace.rollouts
+    soaking = [
+        (version, max(0.0, (version.retired_at or 0.0) + rollouts.soak_s - time.time()))
+        for version in versions
+        if rollouts.is_soaking(version)
+    ]
+    servers = workspace.replicas.serving(corpus)
+    return _Standing(soaking, servers, workspace.trials.running().get(corpus))
 
 
 def version_json(version: "IndexVersion", head_seq: int | None = None) -> Json:
@@ -168,41 +215,35 @@ def _versions(info: "CorpusInfo", versions: list["IndexVersion"]) -> list[Render
     return [made, *reasons]
 
 
-def _steps(steps: list["RolloutStep"]) -> list[RenderableType]:
+def _steps(corpus: str, steps: list["RolloutStep"]) -> list[RenderableType]:
     if not steps:
         return []
-    made = table("when", "step", "from", "to", "outcome", "by")
-    styles = {"done": "good", "failed": "bad"}
-    for step in _ended(steps):
-        made.add_row(
-            moment(step.at),
-            step.step,
-            f"v{step.from_version}" if step.from_version else "–",
-            f"v{step.to_version}" if step.to_version else "–",
-            Text.assemble(
-                (step.outcome, styles.get(step.outcome, "faint")),
-                (f"  {step.detail}" if step.detail else "", "faint"),
-            ),
-            Text(step.actor, "faint"),
-        )
-    return [Text(""), heading("Last steps"), made]
+    more = next_step(f"lockstep rollouts {corpus}", "All of them")
+    return [Text(""), heading("Last steps"), steps_table(ended(steps)[:SHOWN_STEPS]), more]
 
 
-def _ended(steps: list["RolloutStep"]) -> list["RolloutStep"]:
-    """Without the beginnings of what has ended since; the newest step may still be at work."""
-    return [step for step in steps if step.outcome != "started" or step is steps[0]]
+def _traffic(standing: "_Standing") -> list[RenderableType]:
+    """Which servers answer from what, what soaks, and the trial that is running."""
+    lines: list[tuple[str, object]] = []
+    for version, left_s in standing.soaking:
+        left = f"ready for a rollback, for {duration(left_s)} more"
+        lines.append(("soaking", f"{version.label} ({version.model_ref}) {left}"))
+    for replica in standing.servers:
+        place = f"{replica.holder.host}, process {replica.holder.pid}"
+        lines.append(("server", f"{replica.url or place} answers from {replica.collection}"))
+    if standing.trial is not None:
+        lines.append(("trial", _trial(standing.trial)))
+    return [Text(""), facts(lines)] if lines else []
 
 
-def _step_json(step: "RolloutStep") -> Json:
-    return {
-        "at": step.at,
-        "step": step.step,
-        "from_version": step.from_version,
-        "to_version": step.to_version,
-        "actor": step.actor,
-        "outcome": step.outcome,
-        "detail": step.detail,
+def _trial(trial: "Trial") -> str:
+    shares = {
+        name: share
+        for name in ("shadow", "canary", "interleave")
+        if (share := getattr(trial.exposure, name))
     }
+    what = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return f"v{trial.number} beside v{trial.live}: {what}, since {age(trial.started_at)}"
 
 
 def add_to(app: typer.Typer) -> None:

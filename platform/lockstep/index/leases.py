@@ -7,6 +7,7 @@ move the version's `applied_seq` afterwards.
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -22,6 +23,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from lockstep.corpus.database import Database
 from lockstep.corpus.schema import leases
 from lockstep.errors import LeaseHeld, LeaseLost, Unavailable
+
+logger = logging.getLogger(__name__)
 
 TTL_S = 60.0
 
@@ -58,12 +61,27 @@ class Lease:
     token: int
 
 
+@dataclass(frozen=True)
+class HeldLease:
+    """A lease as the database has it; it may have run out, and its holder may be gone."""
+
+    resource: str
+    holder: Holder
+    expires_at: float  # seconds since 1970
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next process that asks for it gets it."""
+        return self.expires_at <= time.time() or self.holder.is_dead()
+
+
 class Leases:
     """The leases of one database."""
 
     def __init__(self, database: Database, *, ttl_s: float = TTL_S) -> None:
         self._database = database
         self._ttl_s = ttl_s
+        self._left: set[Lease] = set()  # over, but the database could not be told
 
     @contextmanager
     def hold(self, resource: str) -> Iterator[Lease]:
@@ -100,7 +118,8 @@ class Leases:
                 )
                 return Lease(resource, token)
             holder = Holder.from_text(row.holder) if row.holder else None
-            if holder is not None and row.expires_at > now and not holder.is_dead():
+            ours = Lease(resource, row.token) in self._left
+            if holder and row.expires_at > now and not ours and not holder.is_dead():
                 raise LeaseHeld(
                     f"'{resource}' is being worked on by process {holder.pid} on {holder.host}.",
                     next_step="Wait for it to finish, or stop that process and run this again.",
@@ -110,6 +129,7 @@ class Leases:
                 .where(leases.c.resource == resource)
                 .values(holder=me, token=row.token + 1, expires_at=now + self._ttl_s)
             )
+            self._left.discard(Lease(resource, row.token))
             return Lease(resource, row.token + 1)
 
     def _renew_until(self, lease: Lease, stop: threading.Event) -> None:
@@ -125,12 +145,25 @@ class Leases:
                 continue  # the next turn may reach it; the checkpoint's token check guards us
 
     def _release(self, lease: Lease) -> None:
-        with self._database.writing() as connection:
-            connection.execute(
-                update(leases)
-                .where(leases.c.resource == lease.resource, leases.c.token == lease.token)
-                .values(holder="", expires_at=0.0)
-            )
+        try:
+            with self._database.writing() as connection:
+                connection.execute(
+                    update(leases)
+                    .where(leases.c.resource == lease.resource, leases.c.token == lease.token)
+                    .values(holder="", expires_at=0.0)
+                )
+        except Unavailable as error:
+            # What was done under the lease stands. Others wait for its time to run out; we do not.
+            logger.warning("the lease on '%s' could not be given back: %s", lease.resource, error)
+            self._left.add(lease)
+
+    def held(self) -> list[HeldLease]:
+        """Every lease that nobody has let go of."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(leases).where(leases.c.holder != "").order_by(leases.c.resource)
+            ).all()
+        return [HeldLease(r.resource, Holder.from_text(r.holder), r.expires_at) for r in rows]
 
     def forget(self, resource: str) -> None:
         """Remove what is left of the leases on something that no longer exists."""

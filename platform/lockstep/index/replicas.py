@@ -63,6 +63,10 @@ class Replicas:
 
     def serving(self, corpus: str) -> Sequence[Replica]:
         """The servers that answer the searches of a corpus; dead and silent ones left out."""
+        return [replica for replica in self.known(corpus) if _is_alive(replica)]
+
+    def known(self, corpus: str) -> Sequence[Replica]:
+        """Every server that has said so and not left, dead and silent ones included."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(replicas)
@@ -70,10 +74,9 @@ class Replicas:
                 .where(corpora.c.name == corpus)
                 .order_by(replicas.c.id)
             ).all()
-        found = [
+        return [
             Replica(Holder.from_text(row.id), row.collection, row.url, row.seen_at) for row in rows
         ]
-        return [replica for replica in found if _is_alive(replica)]
 
 
 def _is_alive(replica: Replica) -> bool:

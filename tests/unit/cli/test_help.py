@@ -34,8 +34,9 @@ def test_every_command_of_the_contract_is_there() -> None:
     assert set(COMMANDS) == {
         f"lockstep {name}"
         for name in (
-            "init", "ingest", "model add", "model list", "model show", "reindex", "promote",
-            "rollback", "gc", "status", "search", "serve", "doctor", "demo",
+            "init", "ingest", "model add", "model list", "model show", "qrels import", "qrels list",
+            "qrels drop", "plan", "reindex", "compare", "trial start", "trial stop", "trial show",
+            "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
         )
     }  # fmt: skip
 

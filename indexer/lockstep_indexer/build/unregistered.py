@@ -1,0 +1,61 @@
+"""A model version that may not be registered yet: verified as `model add` does, and left alone."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lockstep.bootstrap import Workspace
+from lockstep.errors import ModelNotFound
+from lockstep.models.encoder import Encoder
+from lockstep.models.inspection import inspect
+from lockstep.models.loading import load_model
+from lockstep.models.registry import ModelVersion
+from lockstep.models.source import locate, take
+from lockstep.models.verification import Choices, measure
+from lockstep_indexer.build.model_refs import is_path, name_for
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A model version in memory, and whether the workspace knows it."""
+
+    version: ModelVersion
+    encoder: Encoder
+    registered: bool
+
+
+@contextmanager
+def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
+    """The model that a ref, a path or a hub id names; nothing is registered.
+
+    An unregistered one is copied for as long as the block lasts, since only what was copied is what
+    was verified. Raises ModelNotFound, or what adding the model would raise.
+    """
+    try:
+        version = workspace.models.resolve(ref)
+    except ModelNotFound:
+        if not is_path(ref):
+            raise
+    else:
+        yield Examined(version, workspace.encoders.get(version.ref), registered=True)
+        return
+    folder = locate(ref)
+    with workspace.artefacts.staging() as staged:
+        files = staged / "files"
+        files.mkdir()
+        taken = take(folder, files)
+        inspect(files, taken)
+        manifest = measure(files, taken.files, Choices(lineage={"source": ref}))
+        known = [v for v in workspace.models.list() if v.digest == manifest.digest]
+        if known:
+            version = known[-1]
+            yield Examined(version, workspace.encoders.get(version.ref), registered=True)
+            return
+        name = name_for(ref)
+        numbers = [v.version for v in workspace.models.list(name)]
+        version = ModelVersion(
+            name, max(numbers, default=0) + 1, manifest.digest, manifest, time.time()
+        )
+        model = load_model(files, device=workspace.settings.device or None)
+        yield Examined(version, Encoder(version, model), registered=False)

@@ -1,0 +1,56 @@
+"""This machine: the versions of packages, and the disk."""
+
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+from lockstep.settings import Settings
+from lockstep_indexer.build.reclaim import used_bytes
+from lockstep_indexer.cli.checks.check import Check, bad, good, warn
+from lockstep_indexer.cli.render import megabytes
+
+SHOWN = ("lockstep", "qdrant-edge-py", "qdrant-client", "torch", "sentence-transformers")
+SPARE_BYTES = 1_000_000_000
+
+
+def packages() -> Iterator[Check]:
+    """What is installed, held against what this Lockstep was made for."""
+    wrong = [
+        bad("packages", f"{name} is {installed}; expected {asked}.", f"pip install '{asked}'")
+        for name, installed, asked in _unmet()
+    ]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
+    yield from wrong or [good("packages", versions)]
+
+
+def _unmet() -> Iterator[tuple[str, str, Requirement]]:
+    """Name, installed version and requirement of each package that does not meet it."""
+    for text in metadata.requires("lockstep") or ():
+        asked = Requirement(text)
+        if asked.marker is not None and not asked.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = metadata.version(asked.name)
+        except metadata.PackageNotFoundError:
+            installed = "not installed"
+            yield asked.name, installed, asked
+            continue
+        if not asked.specifier.contains(installed, prereleases=True):
+            yield asked.name, installed, asked
+
+
+def disk(settings: Settings) -> Check:
+    """A re-index needs room for a second index beside the one there is."""
+    free = shutil.disk_usage(settings.root).free
+    used = used_bytes(settings)
+    indexes = "the indexes are on a server" if used is None else _taken(used)
+    message = f"{megabytes(free)} free; {indexes}"
+    if free > (used or 0) + SPARE_BYTES:
+        return good("disk", message)
+    return warn("disk", message, "Free some space: lockstep gc CORPUS")
+
+
+def _taken(used: int) -> str:
+    return f"the indexes take {megabytes(used)}"
