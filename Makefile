@@ -6,8 +6,13 @@ BIN := $(VENV)/bin
 # The torch this is tested with. What build pip finds for it, CPU or CUDA, depends on the machine and on pip's
 # settings; install the one you want into .venv first, and it is kept.
 TORCH ?= torch==2.13.0
+# Of `make crash`.
+CYCLES ?= 100
+SEED ?= 7
+DATABASE ?= sqlite
+ENGINE ?= embedded
 
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test check fix bench crash clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -36,6 +41,9 @@ fix: $(VENV)/.ready  ## format, and mend what ruff can
 
 bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+
+crash: $(VENV)/.ready  ## kill -9 at every moment, restart, check; CYCLES, SEED, DATABASE=postgresql, ENGINE=stand-in or URL
+	$(BIN)/python -m crash --cycles $(CYCLES) --seed $(SEED) --database $(DATABASE) --engine $(ENGINE)
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) lockstep-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 # Every moment there is. The crash harness kills a process at each of them.
 NAMES = (
+    "before the commit",
+    "after the commit",
     "before the points",
     "after the points",
     "after the flush",

@@ -10,7 +10,7 @@ from workspaces import build_live, build_next
 
 from lockstep.bootstrap import open_workspace
 
-assert server_engine  # a fixture
+__all__ = ["server_engine"]  # a fixture
 
 
 @pytest.mark.slow

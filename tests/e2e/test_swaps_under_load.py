@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import Engine, real_engine
 from server_process import ServerProcess
-from workspaces import CORPUS, build_live, build_next, new_root
+from workspaces import CORPUS, build_live, build_next
 
 from lockstep.bootstrap import open_workspace
 
 QUERIES = ("red river", "tall stone cloud", "engine wing heat")
 SEARCHERS = 4
 MODES = ("dense", "hybrid")
+__all__ = ["real_engine"]  # a fixture
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Any:
-    root = new_root(tmp_path / "workspace")
+def server(real_engine: Engine, tmp_path: Path) -> Any:
+    root = real_engine.root(tmp_path / "workspace")
     with open_workspace(root) as workspace:
         build_live(workspace, tmp_path)
         build_next(workspace, tmp_path, seed=2, promote=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from actions import document
-from workspaces import CORPUS, build_live, build_next, generation, new_root
+from engines import Engine, real_engine
+from workspaces import CORPUS, build_live, build_next, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import GateFailed, ProbeFailed
@@ -17,10 +18,12 @@ from lockstep.index.spec import SpecOptions
 from lockstep.index.versions import State
 from lockstep.store.port import Points
 
+__all__ = ["real_engine"]  # a fixture
+
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with open_workspace(new_root(tmp_path / "workspace")) as workspace:
+def workspace(real_engine: Engine, tmp_path: Path) -> Iterator[Workspace]:
+    with open_workspace(real_engine.root(tmp_path / "workspace")) as workspace:
         build_live(workspace, tmp_path, documents=100)
         yield workspace
 

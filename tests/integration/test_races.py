@@ -51,7 +51,7 @@ def test_a_build_that_another_process_finished_is_left_alone(
     def read_too_early(*_: object) -> IndexVersion:
         return begun
 
-    monkeypatch.setattr(module, "_unfinished", read_too_early)
+    monkeypatch.setattr(module, "unfinished_build", read_too_early)
     with pytest.raises(Conflict, match="v2 of 'docs' is live now"):
         reindex(workspace, CORPUS, model, SpecOptions())
     assert workspace.catalog.get(CORPUS, 2).state is State.LIVE

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 from actions import add_model, fill, fork_server, run_writes
+from engines import Engine, real_engine
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.index.generation import Generation
 from lockstep.index.spec import SpecOptions
 from lockstep.index.versions import FOLLOWING
-from lockstep.settings import init_workspace
 from lockstep_indexer.build.reindex import reindex
 
 CORPUS = "docs"
 WRITERS = 3
+__all__ = ["real_engine"]  # a fixture
 
 
 def last_writes(logs: list[Path]) -> dict[str, str | None]:
@@ -31,9 +32,10 @@ def last_writes(logs: list[Path]) -> dict[str, str | None]:
 
 
 @pytest.mark.slow
-def test_writes_survive_a_build_a_promotion_and_a_rollback(tmp_path: Path) -> None:
-    root = tmp_path / "workspace"
-    init_workspace(root)
+def test_writes_survive_a_build_a_promotion_and_a_rollback(
+    real_engine: Engine, tmp_path: Path
+) -> None:
+    root = real_engine.root(tmp_path / "workspace")
     with open_workspace(root) as workspace:
         fill(workspace, CORPUS, range(300))
         first, second = (

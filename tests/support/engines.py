@@ -23,6 +23,8 @@ from workspaces import CORPUS, new_root
 EMBEDDED, STAND_IN, LIVE = "embedded", "stand-in", "live"
 SERVERS = (STAND_IN, *((LIVE,) if LIVE_URL else ()))
 ENGINES = (EMBEDDED, *SERVERS)
+# For tests that have nothing to gain from the stand-in.
+REAL = (EMBEDDED, *((LIVE,) if LIVE_URL else ()))
 
 
 @dataclass(frozen=True)
@@ -69,5 +71,12 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture(params=SERVERS)
 def server_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Every engine that several processes may write to at once."""
+    with running_engine(request.param) as running:
+        yield running
+
+
+@pytest.fixture(params=REAL)
+def real_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The embedded engine, and the live server where there is one."""
     with running_engine(request.param) as running:
         yield running

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 _INSTALLED = Path("/usr/lib/postgresql")
@@ -26,34 +28,75 @@ def binaries() -> Path | None:
     return found[0].parent if found else None
 
 
+class Server:
+    """A server on a loopback port; its data outlives `stop` and `kill`.
+
+    Nothing is synced to disk: what the kernel has survives the death of every process, and a power
+    cut is not what these tests are about.
+    """
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self._folder, self._data, self._who = folder, data, _unprivileged()
+        if self._who:
+            shutil.chown(data, self._who["user"], self._who["group"])
+        _initialise(folder, data, self._who)
+        self._port = _free_port()
+        self.url = f"postgresql://{_USER}@127.0.0.1:{self._port}/postgres"
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again with what was committed; returns when it answers."""
+        self._process = _start(self._folder, self._data, self._port, self._who)
+        _wait_for(self.url, self._process, self._data)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop as `pg_ctl stop` does: SIGINT is its fast mode, SIGQUIT its immediate one."""
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+    def kill(self) -> None:
+        """Kill -9 of every process it has."""
+        mother = psutil.Process(self._process.pid)
+        processes = [mother, *mother.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(30)
+        psutil.wait_procs(processes, timeout=30)
+
+
+@contextlib.contextmanager
+def running_server(folder: Path) -> Iterator[Server]:
+    """A fresh server that tests may stop, kill and start; it is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-postgresql-") as name:
+        server = Server(folder, Path(name))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """The URL of a fresh server on a loopback port; it is stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="lockstep-postgresql-") as name:
-        data, who = Path(name), _unprivileged()
-        if who:
-            shutil.chown(data, who["user"], who["group"])
-        _initialise(folder, data, who)
-        port = _free_port()
-        server = _start(folder, data, port, who)
-        try:
-            url = f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
-            _wait_for(url, server, data)
-            yield url
-        finally:
-            server.send_signal(2)  # SIGINT: close connections, then stop
-            server.wait(30)
+    """The URL of a fresh server that runs until the end."""
+    with running_server(folder) as server:
+        yield server.url
 
 
 @contextlib.contextmanager
 def fresh_database(server_url: str, name: str) -> Iterator[str]:
     """The URL of a database that exists only inside the block."""
+    _execute(server_url, f'CREATE DATABASE "{name}"')
+    yield server_url.replace("postgresql://", "postgresql+psycopg://").replace(
+        "/postgres", f"/{name}"
+    )
+    _execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _execute(server_url: str, statement: str) -> None:
+    # A connection each: the server may be restarted in between.
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        yield server_url.replace("postgresql://", "postgresql+psycopg://").replace(
-            "/postgres", f"/{name}"
-        )
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+        connection.execute(statement.encode())
 
 
 def _initialise(folder: Path, data: Path, who: dict[str, Any]) -> None:
@@ -67,7 +110,7 @@ def _initialise(folder: Path, data: Path, who: dict[str, Any]) -> None:
 
 def _start(folder: Path, data: Path, port: int, who: dict[str, Any]) -> subprocess.Popen[bytes]:
     options = ["-D", str(data / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(data), "-F"]
-    with (data / "log").open("wb") as log:
+    with (data / "log").open("ab") as log:
         return subprocess.Popen(
             [folder / "postgres", *options], stdout=log, stderr=log, cwd=data, **who
         )

@@ -25,6 +25,7 @@ from lockstep.corpus.log_rows import (
 )
 from lockstep.corpus.schema import corpora, documents
 from lockstep.errors import CorpusNotFound, DocumentNotFound, InvalidInput
+from lockstep.failpoints import reached
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ROWS_AT_ONCE = 1000
@@ -91,7 +92,10 @@ class Corpora:
             # The row lock: the next writer reads hashes and takes numbers after this commit.
             corpus = _found(connection, name, _corpus(name).with_for_update())
             upsert = batches.upsert_statement(self._database.insert(documents))
-            return batches.apply(connection, corpus, batch, upsert)
+            result = batches.apply(connection, corpus, batch, upsert)
+            reached("before the commit")
+        reached("after the commit")
+        return result
 
     def changes(
         self, name: str, after: int, *, limit: int = 512, max_bytes: int = 16 << 20
@@ -105,6 +109,19 @@ class Corpora:
             last = cut_by_size(connection, corpus.id, after, limit=limit, max_bytes=max_bytes)
             rows = connection.execute(changes_between(corpus.id, after, last))
             return [change_of(row) for row in rows]
+
+    def changes_of(self, name: str, document_ids: Sequence[str]) -> list[Change]:
+        """The last change of each of these documents, ascending; unknown ids are left out."""
+        found: list[Change] = []
+        with self._database.reading() as connection:
+            corpus = _found(connection, name, _corpus(name))
+            for start in range(0, len(document_ids), _ROWS_AT_ONCE):
+                ids = document_ids[start : start + _ROWS_AT_ONCE]
+                statement = select(documents).where(
+                    documents.c.corpus_id == corpus.id, documents.c.id.in_(ids)
+                )
+                found.extend(map(change_of, connection.execute(statement)))
+        return sorted(found, key=lambda change: change.seq)
 
     def get(self, name: str, document_id: str) -> Document:
         """One live document; raises DocumentNotFound."""

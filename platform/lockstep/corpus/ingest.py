@@ -1,24 +1,42 @@
 """Files into a corpus, batch by batch."""
 
+import logging
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
+
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.change_log import Corpora, check_name
 from lockstep.corpus.documents import Document
 from lockstep.corpus.readers import document_file, read_documents
 from lockstep.corpus.rows import DEFAULT_MAX_DOCUMENT_BYTES, Row
-from lockstep.errors import InvalidDocument, InvalidInput
+from lockstep.errors import DatabaseUnavailable, InvalidDocument, InvalidInput
+
+logger = logging.getLogger(__name__)
 
 BATCH_DOCUMENTS = 1000
 MAX_REJECTIONS_LISTED = 1000
 _BATCH_CHARACTERS = 16 << 20
 _IDS_REMEMBERED = 500_000  # about 40 MB
+
+# How long a batch waits for a database that does not answer: a restart, a failover.
+PATIENCE_S = 60.0
+_LONGEST_WAIT_S = 5.0
+
+Answer = TypeVar("Answer")
 
 
 class Rejection(NamedTuple):
@@ -69,9 +87,11 @@ def ingest(
 ) -> IngestReport:
     """Upsert the documents of files, then delete ids; creates the corpus if there is none.
 
-    Every batch is durable once it is written. `start_line` is that of the first file. A row that
-    is no document stops the ingest after the rows before it are written (InvalidInput says where,
-    and how to go on), or is left out and listed. Duplicate ids are counted over the first 500,000.
+    Every batch is durable once it is written. A database that is restarted meanwhile is waited for,
+    a minute at most; a batch that it had kept and not acknowledged then counts as unchanged.
+    `start_line` is that of the first file. A row that is no document stops the ingest after the
+    rows before it are written (InvalidInput says where, and how to go on), or is left out and
+    listed. Duplicate ids are counted over the first 500,000.
     """
     check_name(name)
     files = [document_file(path) for path in paths]
@@ -160,7 +180,7 @@ class _Run:
     def delete(self, ids: Iterable[str]) -> None:
         remaining = iter(ids)
         while chunk := list(islice(remaining, self._batch_documents)):
-            self._tally.count(self._corpora.write(self._name, deletes=chunk))
+            self._tally.count(_patiently(partial(self._corpora.write, self._name, (), chunk)))
 
     def report(self, seconds: float) -> IngestReport:
         return IngestReport(**vars(self._tally), seconds=seconds)
@@ -198,8 +218,9 @@ class _Run:
     def _flush(self) -> None:
         if self._batch:
             if not self._tally.written:
-                self._corpora.create(self._name)
-            self._tally.count(self._corpora.write(self._name, list(self._batch.values())))
+                _patiently(partial(self._corpora.create, self._name))
+            batch = list(self._batch.values())
+            self._tally.count(_patiently(partial(self._corpora.write, self._name, batch)))
             self._batch, self._batch_characters = {}, 0
         if self._progress is not None:
             self._progress(self._state())
@@ -237,3 +258,15 @@ class _Run:
     def _resumption(self, line: int) -> str:
         files = [str(file) for file in self._files[self._position :]]
         return shlex.join(["lockstep", "ingest", self._name, *files, "--start-line", str(line)])
+
+
+def _patiently(call: Callable[[], Answer]) -> Answer:
+    """Make an idempotent call; again, after random waits, while the database does not answer."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(DatabaseUnavailable),
+        stop=stop_after_delay(PATIENCE_S),
+        wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_S),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+    return attempts(call)

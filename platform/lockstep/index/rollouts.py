@@ -34,6 +34,7 @@ from lockstep.index.gate_report import GateReport, Gates
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease, Leases
 from lockstep.index.replicas import Replicas
+from lockstep.index.trials import Trials
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.port import VectorStore
@@ -95,6 +96,7 @@ class Rollouts:
     applier: Applier
     leases: Leases
     replicas: Replicas
+    trials: Trials
     gates: Gates
     soak_s: float = 24 * 3600.0  # how long a retired version stays ready for a rollback
     wait_s: float = 30.0  # for another process to bring a version up to date, or to let go of it
@@ -149,6 +151,8 @@ class Rollouts:
             version = self._promotable(corpus, number)
             if live is not None and version.number == live.number:
                 return Swap(corpus, live, None, None, changed=False)
+            if (ended := self.trials.end(corpus, f"{version.label} is promoted.")) is not None:
+                self._await_release(self.catalog.get(corpus, ended.number))
             with self._recorded(corpus, "promote", live, version, consent.reason) as record:
                 record.report = self._judge(version, live, consent, report)
                 _refuse_unless_passed(record.report, consent, version)
@@ -266,6 +270,19 @@ class Rollouts:
                     raise
             time.sleep(0.2)
 
+    def _await_release(self, version: IndexVersion) -> None:
+        """Wait until the servers have let go of a version that was on trial."""
+        deadline = time.monotonic() + self.wait_s
+        while version.state is State.CANDIDATE:  # a retired one stays with the server
+            try:
+                self.store.count(version.collection)
+                with self.leases.hold(version.collection):
+                    return
+            except (CollectionInUse, LeaseHeld):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
     def _loaded(self, live: IndexVersion | None) -> Generation | None:
         """What the candidate is compared with; None where it is beyond comparison."""
         if live is None:
@@ -374,6 +391,7 @@ class Rollouts:
                 if time.monotonic() > deadline:  # a server applies to a retired one now and then
                     raise
             time.sleep(0.1)
+        self.trials.end(version.corpus, f"{version.label} is dropped.", number=version.number)
         self.catalog.record(version.corpus, "drop", "done", from_version=version.number)
         return True
 
@@ -383,6 +401,7 @@ class Rollouts:
         while version.collection in self.store.collections():
             try:
                 self._require_unserved(version)
+                reached("before the drop")
                 self.store.drop(version.collection)
             except (CollectionInUse, StillServed):
                 if time.monotonic() > deadline:

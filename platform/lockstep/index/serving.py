@@ -55,6 +55,7 @@ class Serving:
     _current: dict[str, Generation] = field(default_factory=dict)
     _failures: dict[str, Failure] = field(default_factory=dict)
     _previews: dict[str, float] = field(default_factory=dict)  # candidate -> when it was pinned
+    _exposed: dict[str, Generation] = field(default_factory=dict)  # corpus -> what is on trial
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     def current(self, corpus: str) -> Generation:
@@ -67,8 +68,9 @@ class Serving:
     def pinned(self, corpus: str, number: int) -> Generation:
         """The generation of one index version that is live, retired or a candidate."""
         current = self._current.get(corpus)
-        if current is not None and current.version.number == number:
-            return current
+        for generation in (current, self._exposed.get(corpus)):
+            if generation is not None and generation.version.number == number:
+                return generation
         version = self.rollouts.catalog.get(corpus, number)
         if version.state not in (State.CANDIDATE, State.LIVE, State.RETIRED):
             raise SearchUnsupported(
@@ -85,8 +87,28 @@ class Serving:
         for collection, pinned_at in list(self._previews.items()):
             if time.monotonic() - pinned_at > PREVIEW_S:
                 del self._previews[collection]
-                if collection not in {generation.collection for generation in self.loaded()}:
+                if collection not in self._held():
                     self.store.release(collection)
+
+    def expose(self, version: IndexVersion, prepare: Prepare) -> Generation:
+        """Load and check a version that is to meet live traffic, and keep it open."""
+        generation = self._load(version, prepare)
+        self._exposed[version.corpus] = generation
+        logger.info("on trial: %s", generation.name)
+        return generation
+
+    def withdraw(self, corpus: str) -> None:
+        """Let go of what is on trial, unless it has gone live meanwhile."""
+        with self._locks.setdefault(corpus, threading.Lock()):
+            generation = self._exposed.pop(corpus, None)
+            if generation is not None and generation.collection not in self._held():
+                self._previews.pop(generation.collection, None)
+                self.store.release(generation.collection)
+
+    def _held(self) -> set[str]:
+        """The collections that answer searches of themselves, not because a search pins them."""
+        held = [*self._current.values(), *self._exposed.values()]
+        return {generation.collection for generation in held}
 
     def refresh(self, corpus: str, *, prepare: Prepare | None = None) -> Generation:
         """Follow the alias. Where the new generation fails, the old one goes on answering.
@@ -159,6 +181,9 @@ class Serving:
         """Keep why `collection` does not answer; None where the alias itself cannot be read."""
         if collection is None and current is None:
             return  # nothing is live
+        known = self._failures.get(corpus)
+        if known is not None and known.error is error:
+            return  # raised again: the time at which it is tried anew must not move on
         in_use = isinstance(error, CollectionInUse)
         retry_at = time.monotonic() + (RETRY_IN_USE_S if in_use else RETRY_S)
         self._failures[corpus] = Failure(collection or "", error, in_use, retry_at)
