@@ -165,6 +165,17 @@ def test_an_equal_model_is_refused_where_a_better_one_is_asked_for(
         workspace.rollouts.promote(CORPUS, consent=Consent(require_better=True))
 
 
+def test_better_can_be_asked_for_always_and_takes_judgments(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.query_sets.drop(CORPUS, "test")
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    gates = workspace.settings.gates.model_copy(update={"require_better": True})
+    object.__setattr__(workspace.gatekeeper, "settings", gates)
+    with pytest.raises(GateFailed, match="on judged queries asked for"):
+        workspace.rollouts.promote(CORPUS)
+
+
 def test_a_small_set_says_how_many_queries_are_needed(workspace: Workspace, tmp_path: Path) -> None:
     workspace.query_sets.replace(CORPUS, judged(range(20, 44)))
     build_next(workspace, tmp_path, seed=4, promote=False)

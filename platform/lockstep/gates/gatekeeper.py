@@ -43,6 +43,7 @@ class Gatekeeper:
         """
         started = time.monotonic()
         results = list(contents_gates(self.prober, candidate, applied_seq, self.settings))
+        require_better = require_better or self.settings.require_better
         if not any(result.verdict.stops for result in results):
             results += self._measured(candidate, live, require_better=require_better)
         return GateReport(

@@ -92,6 +92,9 @@ def quality_gate(
 def _verdict(
     judged: Judged, compared: Paired, settings: GateSettings, require_better: bool
 ) -> tuple[Verdict, str, str]:
+    if judged.made_up and require_better:
+        detail = "only judged queries can show that it is better: lockstep qrels import"
+        return Verdict.FAILED, "interval above 0, on judged queries", detail
     if judged.made_up:
         lost = compared.high < -settings.known_item_margin
         detail = "made from titles and first sentences; import judgments: lockstep qrels import"
@@ -102,7 +105,7 @@ def _verdict(
     if compared.queries < MIN_QUERIES:
         detail = f"at least {MIN_QUERIES} queries are needed to tell anything"
         return (Verdict.FAILED if require_better else Verdict.FLAGGED), threshold, detail
-    if compared.low > margin * -1 or (not require_better and compared.low >= -margin):
+    if compared.low > 0 or (not require_better and compared.low >= -margin):
         return Verdict.PASSED, threshold, ""
     return Verdict.FAILED, threshold, _why_not(compared, margin)
 
