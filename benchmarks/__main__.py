@@ -13,12 +13,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, help="folder of BEIR collections")
     data = parser.parse_args().data
-    runs = [["ingest"], ["store_search"], ["query_encoder"], ["reindex_memory"]]
+    runs = [["ingest"], ["store_search"], ["query_encoder"], ["reindex_memory"], ["replicas"]]
     if data is not None:
         runs += [
             ["bm25_agreement", "--data", str(data)],
             ["search", "--data", str(data), "--collection", "cranfield"],
             ["search", "--data", str(data), "--collection", "medquad"],
+            ["shadow", "--data", str(data)],
+            ["gates", "--data", str(data), "--trials", "10"],
         ]
     for name, *options in runs:
         print(f"\n== {name} {' '.join(options)}", flush=True)

@@ -28,6 +28,7 @@ from lockstep.models.registry import ModelRegistry
 from lockstep.search.request import SearchRequest, SearchResponse
 from lockstep.search.search import search
 from lockstep.settings import Settings, load_settings
+from lockstep.store.deadline import within
 from lockstep.store.port import VectorStore
 
 
@@ -69,7 +70,8 @@ class Workspace:
             if index_version is None
             else self.serving.pinned(corpus, index_version)
         )
-        return search(generation, self.store, request)
+        with within(self.settings.search_timeout_s):
+            return search(generation, self.store, request)
 
     def follower(self) -> Follower:
         """A thread that keeps served generations and their indexes up to date; not yet started."""

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from lockstep.errors import InvalidSetting
 from lockstep.settings import (
@@ -17,7 +18,7 @@ from lockstep.settings import (
 
 
 def test_the_template_names_every_key() -> None:
-    tables = {"gates": GateSettings, "query_log": QueryLogSettings}
+    tables: dict[str, type[BaseModel]] = {"gates": GateSettings, "query_log": QueryLogSettings}
     assert [table for table in tables if f"# [{table}]" not in TEMPLATE] == []
     keys = [key for key in Settings.model_fields if key not in ("root", *tables)]
     keys += [key for table in tables.values() for key in table.model_fields]

@@ -41,9 +41,9 @@ def compare(
 ) -> None:
     """Compare an index version with another.
 
-    Quality, drift and latency: both are asked the same queries, in turn: the imported judgments (lockstep qrels import), logged
-    queries, or else titles and first sentences. Shows the queries whose answers changed most.
-    Changes nothing.
+    Quality, drift and latency: both are asked the same queries, in turn. These are the imported
+    judgments (lockstep qrels import), logged queries, or else titles and first sentences. Shows
+    the queries whose answers changed most. Changes nothing.
     """
     from lockstep.index.generation import Generation
 

@@ -101,6 +101,7 @@ def gc(
             collected = Collected(found, kept)
         else:
             collected = rollouts.drop(corpus, soaked=not now)
+            workspace.query_log.forget_old()
         after = used_bytes(settings)
         soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)

@@ -8,7 +8,16 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from lockstep import __version__
-from lockstep.api import documents, health, metrics, problems, search, versions
+from lockstep.api import (
+    documents,
+    feedback,
+    health,
+    metrics,
+    problems,
+    search,
+    trials,
+    versions,
+)
 from lockstep.api.limits import BodyLimit, max_body_bytes
 from lockstep.api.running import run_parts
 from lockstep.settings import Settings
@@ -43,8 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
     problems.install(app)
-    for router in (search.router, documents.router, versions.router, health.router):
-        app.include_router(router)
+    for noun in (search, feedback, documents, versions, trials, health):
+        app.include_router(noun.router)
     metrics.install(app)
     return app
 

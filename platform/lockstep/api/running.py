@@ -1,9 +1,9 @@
-"""What a server keeps running behind its routes: the workspace and its follower."""
+"""What a server keeps running behind its routes: the workspace, its follower, its trials."""
 
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -11,10 +11,14 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from lockstep.bootstrap import Workspace, assemble
+from lockstep.corpus.log_writer import LogWriter
 from lockstep.errors import CollectionInUse, LockstepError, Unavailable
 from lockstep.index.follower import Follower
 from lockstep.index.generation import Generation
 from lockstep.index.rollouts import Swap
+from lockstep.index.trial_watch import TrialWatch
+from lockstep.search.shadow import Quiet, Shadow
+from lockstep.search.traffic import Traffic
 from lockstep.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -29,10 +33,11 @@ MAX_WAITING = 64
 
 @dataclass(frozen=True)
 class Running:
-    """An open workspace and the thread that follows its aliases and change logs."""
+    """An open workspace, and the threads that follow its aliases, change logs and trials."""
 
     workspace: Workspace
     follower: Follower
+    traffic: Traffic
     # Writers that wait have threads of their own, so that they never hold up searches.
     waiters: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MAX_WAITING))
 
@@ -76,11 +81,26 @@ def run_parts(settings: Settings) -> Iterator[Running]:
     with assemble(settings, command="lockstep serve") as workspace:
         _load_generations(workspace)
         follower = workspace.follower()
-        follower.start()
-        try:
-            yield Running(workspace, follower)
-        finally:
-            follower.stop()
+        with ExitStack() as stack:
+            follower.start()
+            stack.callback(follower.stop)
+            traffic = _traffic(workspace, follower)
+            for part in (traffic.log, traffic.shadow, traffic.watch):
+                part.start()
+                stack.callback(part.stop)
+            yield Running(workspace, follower, traffic)
+
+
+def _traffic(workspace: Workspace, follower: Follower) -> Traffic:
+    quiet = Quiet()
+    return Traffic(
+        serving=workspace.serving,
+        store=workspace.store,
+        watch=TrialWatch(workspace.trials, workspace.serving, follower.apply),
+        shadow=Shadow(workspace.store, quiet),
+        quiet=quiet,
+        log=LogWriter(workspace.query_log),
+    )
 
 
 def _load_generations(workspace: Workspace) -> None:

@@ -20,8 +20,10 @@ from lockstep.corpus.documents import Document, shown
 from lockstep.index.catalog import RolloutStep
 from lockstep.index.gate_report import Verdict
 from lockstep.index.rollouts import Consent
+from lockstep.index.trials import Arm, Exposure, TrialState
 from lockstep.index.versions import IndexVersion, State
 from lockstep.search.request import Fusion, Mode, PrefilterChoice, SearchRequest
+from lockstep.search.trial_report import TrialReport
 
 MAX_DOCUMENTS = 1000  # of one call
 
@@ -104,6 +106,11 @@ class SearchBody(Body):
     index_version: StrictInt | StrictStr | None = Field(
         None, description="Search this version instead of the live one: its number or collection."
     )
+    traffic_key: Annotated[StrictStr, Field(max_length=512)] | None = Field(
+        None,
+        description="Whose search it is: a user or session. While a version is on trial, the same "
+        "key always meets the same one. Without it, each search is placed by itself.",
+    )
 
     def request(self) -> SearchRequest:
         """The search that the body asks for. Raises InvalidInput."""
@@ -137,6 +144,9 @@ class HitView(BaseModel):
     explain: dict[str, PlaceView] | None = Field(
         None, description="The hit's rank and score in each ranking that knows it."
     )
+    index_version: str | None = Field(
+        None, description="The collection it comes from, in an interleaved answer."
+    )
 
 
 class TookView(BaseModel):
@@ -149,9 +159,24 @@ class TookView(BaseModel):
 
 class SearchView(BaseModel):
     hits: list[HitView]
-    index_version: str = Field(description="The collection that was searched.")
+    index_version: str = Field(
+        description="The collection that was searched; the live one where interleaved."
+    )
     model_version: str = Field(description="name@version of the model that encoded the query.")
     took_ms: TookView
+    arm: Arm | None = Field(
+        None,
+        description="Who answered: the live version, the candidate on trial, or both interleaved; "
+        "null where a version was pinned.",
+    )
+    search_id: str | None = Field(
+        None, description="For feedback; null where the search is not logged."
+    )
+
+
+class FeedbackBody(Body):
+    search_id: StrictStr
+    document_id: StrictStr
 
 
 class DocumentBody(Body):
@@ -310,6 +335,56 @@ class SwapView(BaseModel):
     previous: VersionView | None
     changed: bool = Field(description="false: it was live already.")
     gates: GatesView | None = Field(description="null: it was proven before.")
+
+
+class TrialBody(Body):
+    version: StrictInt | None = Field(default=None, description="Left out: the newest candidate.")
+    shadow: float = Field(
+        default=0.0, description="Share of live searches that is repeated on it, unseen."
+    )
+    canary: float = Field(default=0.0, description="Share of callers that it answers.")
+    interleave: float = Field(
+        default=0.0, description="Share of callers that both versions answer, in turns."
+    )
+    max_error_share: float = Field(
+        default=Exposure.max_error_share, description="More failures of it stop the trial."
+    )
+    max_latency_ratio: float = Field(
+        default=Exposure.max_latency_ratio,
+        description="Its p95 over that of the live version; a larger one stops the trial.",
+    )
+    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+
+    def exposure(self) -> Exposure:
+        """Raises InvalidInput."""
+        shares = self.model_dump(exclude={"version", "reason"})
+        return Exposure(**shares)
+
+
+class StopTrialBody(Body):
+    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+
+
+class TrialView(BaseModel):
+    """A trial and what it has shown, summed over all servers. Times are in milliseconds."""
+
+    id: int
+    corpus: str
+    version: int = Field(description="The index version on trial.")
+    live: int = Field(description="The index version that it is held against.")
+    state: TrialState
+    exposure: dict[str, float]
+    reason: str | None = Field(description="Why it was started, or why it is over.")
+    actor: str
+    started_at: datetime
+    ended_at: datetime | None
+    answers: dict[str, Any] = Field(description="live, candidate, interleaved: answered, failed.")
+    shadow: dict[str, Any] = Field(description="Copies: overlap with the answers, times.")
+    preference: dict[str, Any] = Field(description="What clicks on interleaved answers say.")
+
+    @classmethod
+    def of(cls, report: TrialReport) -> Self:
+        return cls.model_validate(report.to_json())
 
 
 class StepView(BaseModel):

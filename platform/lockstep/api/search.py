@@ -1,30 +1,63 @@
 """Searching a corpus."""
 
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, BackgroundTasks, Header
 
 from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import SearchBody, SearchView
 from lockstep.errors import IndexVersionNotFound
+from lockstep.search.traffic import Answer
+from lockstep.store.deadline import within
 
 router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["search"])
 
+TrafficKey = Annotated[
+    str | None,
+    Header(description="Whose search it is, where the body has no traffic_key."),
+]
+
 
 @router.post("/search", responses=documented(404, 409, 413, 415, 422, 500, 503))
-def search(corpus: str, body: SearchBody, running: RunningDep, metrics: MetricsDep) -> SearchView:
-    """Search the live index version of a corpus, or the one that `index_version` pins."""
-    number = _pinned_number(running, corpus, body.index_version)
-    response = running.workspace.search(corpus, body.request(), index_version=number)
-    metrics.observe_search(corpus, body.mode, response)
-    return SearchView.model_validate(asdict(response))
+def search(
+    corpus: str,
+    body: SearchBody,
+    running: RunningDep,
+    metrics: MetricsDep,
+    after: BackgroundTasks,
+    x_traffic_key: TrafficKey = None,
+) -> SearchView:
+    """Search the live index version of a corpus, or the one that `index_version` pins.
+
+    While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
+    tells. A search that is pinned never meets a trial.
+    """
+    if body.index_version is not None:
+        number = _pinned_number(running, corpus, body.index_version)
+        response = running.workspace.search(corpus, body.request(), index_version=number)
+        metrics.observe_search(corpus, body.mode, response)
+        return SearchView.model_validate(asdict(response))
+    key = body.traffic_key if body.traffic_key is not None else x_traffic_key
+    with within(running.workspace.settings.search_timeout_s):
+        answer = running.traffic.answer(corpus, body.request(), key)
+    metrics.observe_search(corpus, body.mode, answer.response)
+    if answer.copy is not None:
+        after.add_task(_copy, running, answer)
+    told = {"arm": answer.arm, "search_id": answer.search_id}
+    return SearchView.model_validate({**asdict(answer.response), **told})
 
 
-def _pinned_number(running: Running, corpus: str, pin: int | str | None) -> int | None:
+async def _copy(running: Running, answer: Answer) -> None:
+    """Runs in the event loop once the answer is sent: it only puts the copy into a queue."""
+    running.traffic.after(answer)
+
+
+def _pinned_number(running: Running, corpus: str, pin: int | str) -> int:
     """The number of a version that is pinned by number or collection name."""
-    if pin is None or isinstance(pin, int):
+    if isinstance(pin, int):
         return pin
     running.workspace.corpora.info(corpus)  # raises CorpusNotFound
     versions = running.workspace.catalog.versions(corpus)

@@ -2,16 +2,13 @@
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.documents import Document
+from lockstep.corpus.query_log import QueryLog
 from lockstep.corpus.query_sets import QuerySets
-
-if TYPE_CHECKING:
-    from lockstep.corpus.query_log import QueryLog
 
 _SEED = 20090719
 _FIRST_SENTENCE = re.compile(r"\s*(.{10,400}?[.!?。！？\n])", re.DOTALL)
@@ -34,7 +31,7 @@ class Queries:
 
     corpora: Corpora
     sets: QuerySets
-    log: "QueryLog | None"
+    log: QueryLog
 
     def judged(self, corpus: str) -> list[Judged]:
         """The imported query sets; without any, known items made from the corpus itself."""
@@ -47,7 +44,7 @@ class Queries:
 
     def sampled(self, corpus: str, count: int) -> list[str]:
         """`count` queries without judgments: logged ones first, then judged, then made up."""
-        found = dict.fromkeys(self.log.sample(corpus, count) if self.log else ())
+        found = dict.fromkeys(self.log.sample(corpus, count))
         for judged in self.judged(corpus):
             found |= dict.fromkeys(judged.queries.values())
         if len(found) < count:
@@ -75,8 +72,3 @@ def known_item(document: Document) -> str:
         return document.title[:_LONGEST].strip()
     sentence = _FIRST_SENTENCE.match(document.text)
     return (sentence[1] if sentence else document.text)[:_LONGEST].strip()
-
-
-def texts_of(judged: Sequence[Judged]) -> list[str]:
-    """Every query's text, once."""
-    return list(dict.fromkeys(text for one in judged for text in one.queries.values()))

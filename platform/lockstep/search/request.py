@@ -94,6 +94,7 @@ class Hit:
     text: str  # of the passage
     metadata: Json
     explain: Json | None = None  # branch -> {rank, score}
+    index_version: str | None = None  # the collection, where an answer is made of two versions'
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,15 @@ QUERY = {"query": "red river stone"}
 def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
     answer = client.post(URL, json=QUERY).json()
 
-    assert set(answer) == {"hits", "index_version", "model_version", "took_ms"}
+    assert set(answer) == {
+        "hits",
+        "index_version",
+        "model_version",
+        "took_ms",
+        "arm",
+        "search_id",
+    }
+    assert (answer["arm"], answer["search_id"]) == ("live", None)  # nothing is logged by default
     assert (answer["index_version"], answer["model_version"]) == ("docs--v0002", "tiny@2")
     assert set(answer["took_ms"]) == {"encode", "search", "total"}
     assert len(answer["hits"]) == 10
@@ -28,6 +36,7 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "text",
         "metadata",
         "explain",
+        "index_version",
     }
 
 

@@ -1,0 +1,26 @@
+"""What people chose of the answers they got."""
+
+from fastapi import APIRouter
+
+from lockstep.api.problems import documented
+from lockstep.api.running import RunningDep
+from lockstep.api.schemas import FeedbackBody
+from lockstep.errors import SearchNotFound
+
+router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["feedback"])
+
+
+@router.post("/feedback", status_code=204, responses=documented(404, 413, 415, 422, 500, 503, 507))
+def feedback(corpus: str, body: FeedbackBody, running: RunningDep) -> None:
+    """Keep that a document of an answer was chosen; the same again changes nothing.
+
+    `search_id` comes with the answer where the search was logged. Judged queries are made of this
+    (`lockstep qrels import --from-clicks`), and interleaved answers are credited by it.
+    """
+    log = running.traffic.log
+    try:
+        log.log.click(corpus, body.search_id, body.document_id)
+    except SearchNotFound:
+        running.workspace.corpora.info(corpus)  # raises CorpusNotFound
+        log.flush()  # the search may be on its way to the database
+        log.log.click(corpus, body.search_id, body.document_id)

@@ -1,0 +1,56 @@
+"""When a trial stops by itself: too many errors, or answers that take too long."""
+
+from scipy import stats
+
+from lockstep.index.trial_counts import Counts, Tried
+from lockstep.index.trials import Exposure
+
+# Fewer answers than this decide nothing.
+MIN_ANSWERS = 50
+# The figures are looked at again and again, so each look must be surer than a single one.
+CONFIDENCE = 0.99
+_P95 = 0.95
+
+
+def reason_to_stop(counts: Counts, exposure: Exposure) -> str | None:
+    """Which limit the answers that callers waited for have passed; None where none has.
+
+    Both rules ask whether the limit is passed for sure, that is with 99 % confidence and from 50
+    answers on. Errors: the lower bound of their share (Clopper and Pearson, Biometrika 1934) lies
+    above max_error_share. Latency: the lower bound of the candidate's p95 lies above
+    max_latency_ratio times the upper bound of the live version's. Copies count for nothing here.
+    """
+    return _too_many_errors(counts, exposure) or _too_slow(counts, exposure)
+
+
+def _too_many_errors(counts: Counts, exposure: Exposure) -> str | None:
+    tried = counts.candidate.count + counts.interleaved.count
+    failed = counts.candidate.failed + counts.interleaved.failed
+    if tried < MIN_ANSWERS or not failed:
+        return None
+    least = float(stats.beta.ppf(1 - CONFIDENCE, failed, tried - failed + 1))
+    if least <= exposure.max_error_share:
+        return None
+    return (
+        f"{failed} of {tried} searches failed on the candidate, at least {least:.1%} with "
+        f"{CONFIDENCE:.0%} confidence; {exposure.max_error_share:.1%} are allowed. "
+        "The live version answered them."
+    )
+
+
+def _too_slow(counts: Counts, exposure: Exposure) -> str | None:
+    candidate, live = counts.candidate, counts.live
+    if not (_enough(candidate) and _enough(live)):
+        return None
+    slow, fast = candidate.times.bounds(_P95, CONFIDENCE)[0], live.times.bounds(_P95, CONFIDENCE)[1]
+    if slow <= exposure.max_latency_ratio * fast:
+        return None
+    return (
+        f"The candidate's p95 is {candidate.times.quantile(_P95):.1f} ms, at least {slow:.1f} ms; "
+        f"the live version's is {live.times.quantile(_P95):.1f} ms, at most {fast:.1f} ms. "
+        f"{exposure.max_latency_ratio:g} times as long is allowed."
+    )
+
+
+def _enough(tried: Tried) -> bool:
+    return tried.times.count >= MIN_ANSWERS

@@ -1,0 +1,200 @@
+"""Traffic: who answers a live search while a version is on trial, and what is kept of it.
+
+Each answer comes from one generation; an interleaved one is made of two complete answers, each from
+one generation, and its hits say from which.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lockstep.corpus.log_writer import LogWriter
+from lockstep.corpus.query_log import LoggedSearch, new_search_id
+from lockstep.errors import InvalidInput, Unavailable
+from lockstep.index.generation import Generation
+from lockstep.index.serving import Serving
+from lockstep.index.trial_counts import Counts, Tried
+from lockstep.index.trial_watch import OnTrial, TrialWatch
+from lockstep.index.trials import Arm
+from lockstep.search.interleaving import Drafted, team_draft
+from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
+from lockstep.search.search import search
+from lockstep.search.shadow import Copy, Quiet, Shadow
+from lockstep.store.port import VectorStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search is answered, by whom, and under which id it is kept."""
+
+    response: SearchResponse
+    arm: Arm = Arm.LIVE
+    search_id: str | None = None  # None: not kept
+    number: int = 0  # of the index version; of the live one where interleaved
+    teams: list[Drafted] | None = None  # where interleaved: of each hit
+    copy: Copy | None = None  # to be offered to the shadow once the answer is sent
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Answers the live searches of a server."""
+
+    serving: Serving
+    store: VectorStore
+    watch: TrialWatch
+    shadow: Shadow
+    quiet: Quiet
+    log: LogWriter
+
+    def answer(self, corpus: str, request: SearchRequest, key: str | None = None) -> Answer:
+        """Answer a search; `key` says whose it is: the same one meets the same version.
+
+        Without a key each search is placed by itself, so the pages of one list may come from
+        different versions. Raises what a search on the live version raises.
+        """
+        with self.quiet.working():
+            on_trial = self.watch.on_trial(corpus)
+            if on_trial is None:
+                live = self.serving.current(corpus)
+                answer = Answer(search(live, self.store, request), number=live.version.number)
+            else:
+                answer = self._on_trial(on_trial, request, key)
+        trial_id = on_trial.trial.id if on_trial else None
+        return replace(answer, search_id=self._keep(corpus, request, answer, trial_id))
+
+    def after(self, answer: Answer) -> None:
+        """Call this once the answer is sent."""
+        if answer.copy is not None:
+            self.shadow.offer(answer.copy)
+
+    def _on_trial(self, on_trial: OnTrial, request: SearchRequest, key: str | None) -> Answer:
+        trial = on_trial.trial
+        place = random.random() if key is None else trial.place(key)
+        arm = trial.arm(place)
+        # One generation from here on: a promotion meanwhile changes nothing for this search.
+        live = self.serving.current(trial.corpus)
+        if arm is Arm.CANDIDATE and (answer := self._by_candidate(on_trial, request)) is not None:
+            return answer
+        if (
+            arm is Arm.INTERLEAVED
+            and request.group_by_document
+            and (answer := self._interleaved(on_trial, live, request, key)) is not None
+        ):
+            return answer
+        response = self._by_live(on_trial, live, request)
+        sampled = arm is Arm.LIVE and random.random() < trial.exposure.shadow
+        copy = Copy(on_trial, request, response) if sampled else None
+        return Answer(response, number=live.version.number, copy=copy)
+
+    def _by_live(
+        self, on_trial: OnTrial, live: Generation, request: SearchRequest
+    ) -> SearchResponse:
+        try:
+            response = search(live, self.store, request)
+        except Unavailable:
+            with on_trial.counting() as counts:
+                counts.live.failed += 1
+            raise
+        with on_trial.counting() as counts:
+            counts.live.answer(response.took_ms.total)
+        return response
+
+    def _by_candidate(self, on_trial: OnTrial, request: SearchRequest) -> Answer | None:
+        response = self._tried(on_trial, request, lambda counts: counts.candidate)
+        if response is None:
+            return None
+        with on_trial.counting() as counts:
+            counts.candidate.answer(response.took_ms.total)
+        return Answer(response, Arm.CANDIDATE, number=on_trial.trial.number)
+
+    def _interleaved(
+        self, on_trial: OnTrial, live: Generation, request: SearchRequest, key: str | None
+    ) -> Answer | None:
+        """Both lists from the top, drafted, and of that the page that was asked for."""
+        whole = replace(request, offset=0, limit=request.window)
+        theirs = self._tried(on_trial, whole, lambda counts: counts.interleaved)
+        if theirs is None:
+            return None
+        ours = search(live, self.store, whole)
+        drafted = team_draft(
+            [hit.document_id for hit in ours.hits],
+            [hit.document_id for hit in theirs.hits],
+            length=request.window,
+            coin=_coin(on_trial, request, key),
+        )[request.offset :]
+        hits = {Arm.LIVE: _by_document(ours), Arm.CANDIDATE: _by_document(theirs)}
+        took = _sum(ours.took_ms, theirs.took_ms)
+        with on_trial.counting() as counts:
+            counts.interleaved.answer(took.total)
+        shown = [hits[one.team][one.id] for one in drafted]
+        response = replace(ours, hits=shown, took_ms=took)
+        return Answer(response, Arm.INTERLEAVED, number=live.version.number, teams=drafted)
+
+    def _tried(
+        self, on_trial: OnTrial, request: SearchRequest, kind: Callable[[Counts], Tried]
+    ) -> SearchResponse | None:
+        """The candidate's answer; None where live has to answer, whatever the reason."""
+        try:
+            with on_trial.using() as generation:
+                if generation is not None:
+                    return search(generation, self.store, request)
+        except InvalidInput:
+            return None  # live answers it, or says what is wrong with it
+        except Exception as error:  # no caller may suffer for what a candidate does
+            why = str(error)
+        else:
+            if on_trial.error is None:
+                return None  # it is being loaded
+            why = on_trial.error
+        with on_trial.counting() as counts:
+            kind(counts).failed += 1
+            failed = kind(counts).failed
+        # A candidate in trouble fails every time: the first time is news, the rest is counted.
+        level = logging.WARNING if failed == 1 else logging.DEBUG
+        logger.log(level, "live answers instead of v%d: %s", on_trial.trial.number, why)
+        return None
+
+    def _keep(
+        self, corpus: str, request: SearchRequest, answer: Answer, trial_id: int | None
+    ) -> str | None:
+        """Keep a search if it is among those to be kept; its id."""
+        if answer.arm is not Arm.INTERLEAVED and not self.log.is_sampled():
+            return None
+        entry = LoggedSearch(
+            id=new_search_id(),
+            corpus=corpus,
+            query=request.query,
+            mode=request.mode.value,
+            number=answer.number,
+            arm=answer.arm.value,
+            documents=[hit.document_id for hit in answer.response.hits],
+            took_ms=answer.response.took_ms.total,
+            trial_id=trial_id,
+            teams=[one.team.value for one in answer.teams] if answer.teams is not None else None,
+        )
+        return entry.id if self.log.offer(entry) else None
+
+
+def _by_document(response: SearchResponse) -> dict[str, Hit]:
+    """The hits of one answer by document, each with the version it comes from."""
+    return {
+        hit.document_id: replace(hit, index_version=response.index_version) for hit in response.hits
+    }
+
+
+def _coin(on_trial: OnTrial, request: SearchRequest, key: str | None) -> random.Random:
+    """The same one for every page that a caller asks for, if the caller can be told."""
+    if key is None:
+        return random.Random()
+    return random.Random(on_trial.trial.place(f"{key}\x1f{request.query}"))
+
+
+def _sum(one: Timings, other: Timings) -> Timings:
+    return Timings(
+        encode=round(one.encode + other.encode, 3),
+        search=round(one.search + other.search, 3),
+        total=round(one.total + other.total, 3),
+    )
