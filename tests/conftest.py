@@ -3,6 +3,7 @@
 import os
 
 # A promotion asks both versions every sampled query. Tests promote all day, with models that tell
-# nothing about quality: ten queries are enough, and too few for the latency gate to have a say.
-# Tests of the gates choose for themselves.
+# nothing about quality: few queries and samples are enough, too few for the latency gate to have a
+# say. Tests of the gates choose for themselves.
 os.environ.setdefault("LOCKSTEP_GATES__QUERIES", "10")
+os.environ.setdefault("LOCKSTEP_GATES__IDENTITY_SAMPLES", "64")

@@ -48,7 +48,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A copy of it, for one test."""
-    monkeypatch.delenv("LOCKSTEP_GATES__QUERIES", raising=False)
+    for name in ("QUERIES", "IDENTITY_SAMPLES"):
+        monkeypatch.delenv(f"LOCKSTEP_GATES__{name}", raising=False)
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     with open_workspace(tmp_path / "workspace") as workspace:
         yield workspace

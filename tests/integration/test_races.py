@@ -11,8 +11,15 @@ from actions import add_model, document
 from workspaces import CORPUS, build_live, build_next, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
-from lockstep.errors import CollectionDamaged, CollectionExists, CollectionInUse, Conflict
+from lockstep.errors import (
+    CollectionDamaged,
+    CollectionExists,
+    Conflict,
+    GateFailed,
+    StillServed,
+)
 from lockstep.index.applier import Applier
+from lockstep.index.rollouts import Consent
 from lockstep.index.spec import SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
 from lockstep_indexer.build import reindex as module
@@ -95,10 +102,13 @@ def test_gc_does_not_take_away_what_a_server_still_answers_from(
     follower.start()
     try:
         with open_workspace(root) as other:
-            other.rollouts.promote(CORPUS)
+            with pytest.raises(GateFailed, match=r"comparison: .* is open in process"):
+                other.rollouts.promote(CORPUS)
+            consent = Consent("the live version cannot be asked from here", force=True)
+            other.rollouts.promote(CORPUS, consent=consent)
             # The other process keeps v2 open, so this server goes on with v1.
-            with pytest.raises(CollectionInUse, match="docs--v0001"):
-                replace(other.rollouts, wait_s=1.0).drop(CORPUS)
+            with pytest.raises(StillServed, match="docs--v0001"):
+                replace(other.rollouts, wait_s=1.0).drop(CORPUS, soaked=False)
             assert workspace.search(CORPUS, "red river").index_version == "docs--v0001"
     finally:
         follower.stop()

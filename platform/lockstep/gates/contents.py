@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from scipy import stats
+import scipy  # scipy.stats takes half a second to load, and is at first use
 
 from lockstep.index.gate_report import GateResult, Verdict
 from lockstep.index.generation import Generation
@@ -65,5 +65,5 @@ def _identity(samples: SampleReport, points: int) -> GateResult:
 
 def _power(samples: int, points: int) -> str:
     """What a sample without a fault proves."""
-    missed = stats.hypergeom.pmf(0, points, math.ceil(_SHARE * points), samples)
+    missed = scipy.stats.hypergeom.pmf(0, points, math.ceil(_SHARE * points), samples)
     return f"if {_SHARE:.0%} of all were wrong, this would miss it with chance {missed:.1g}"

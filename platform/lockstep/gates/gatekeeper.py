@@ -4,18 +4,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lockstep.errors import CollectionInUse
 from lockstep.gates.comparison import Comparison, compare
 from lockstep.gates.contents import contents_gates
 from lockstep.gates.health import health_gate, prefilter_gate
 from lockstep.gates.queries import Queries
 from lockstep.gates.searchers import searcher_for
 from lockstep.index.catalog import IndexCatalog
-from lockstep.index.gate_report import GateReport, GateResult
+from lockstep.index.gate_report import GateReport, GateResult, Verdict
 from lockstep.index.generation import Generation
 from lockstep.index.probe import Prober
 from lockstep.index.replicas import Replicas
 from lockstep.settings import GateSettings
 from lockstep.store.port import VectorStore
+
+COMPARISON = "comparison"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,16 @@ class Gatekeeper:
                 result = prefilter_gate(candidate, self.store, vectors, self.settings)
                 candidate = self._sized(candidate, result)
                 yield result
-        yield from self._compared(candidate, live, require_better=require_better).results
+        try:
+            yield from self._compared(candidate, live, require_better=require_better).results
+        except CollectionInUse as error:
+            yield GateResult(
+                COMPARISON,
+                Verdict.FAILED,
+                figure=error.message,
+                threshold="the live version answers",
+                detail="promote from that process, or stop it",
+            )
 
     def _sized(self, candidate: Generation, prefilter: GateResult) -> Generation:
         """The candidate with as many prefilter candidates as were measured to be needed."""

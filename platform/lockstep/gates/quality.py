@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import ir_measures
 import numpy as np
-from ir_measures import nDCG
 
 from lockstep.gates.queries import Judged
 from lockstep.gates.searchers import Answer, Searcher
@@ -16,7 +14,6 @@ from lockstep.settings import GateSettings
 
 QUALITY = "quality"
 DEPTH = 10
-MEASURE = nDCG @ DEPTH
 # Fewer queries than this tell nothing, whatever they say.
 MIN_QUERIES = 20
 
@@ -125,6 +122,8 @@ def _ask(judged: Judged, mode: Mode, searcher: Searcher) -> dict[str, Answer]:
 
 def _measured(judged: Judged, answers: Answers, ids: Sequence[str]) -> Values:
     """nDCG@10 of each query, 0 where nothing relevant was found."""
+    import ir_measures  # takes a while to load, and most processes never judge
+
     run = [
         ir_measures.ScoredDoc(query_id, document_id, float(-rank))
         for query_id, answer in answers.items()
@@ -135,7 +134,9 @@ def _measured(judged: Judged, answers: Answers, ids: Sequence[str]) -> Values:
         for query_id in ids
         for document_id, relevance in judged.judgments[query_id].items()
     ]
-    values = {m.query_id: m.value for m in ir_measures.iter_calc([MEASURE], qrels, run)}
+    values = {
+        m.query_id: m.value for m in ir_measures.iter_calc([ir_measures.nDCG @ DEPTH], qrels, run)
+    }
     return np.array([values.get(query_id, 0.0) for query_id in ids])
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from lockstep.errors import CollectionInUse, StoreUnavailable
 from lockstep.index.generation import Generation
@@ -14,7 +14,12 @@ from lockstep.search.request import Mode, SearchRequest
 from lockstep.search.search import search
 from lockstep.store.port import VectorStore
 
+if TYPE_CHECKING:
+    import httpx
+
 _TIMEOUT_S = 30.0
+# A command may have a version open for a moment.
+_IN_USE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,15 @@ class RemoteSearcher:
     url: str
 
     @cached_property
-    def _client(self) -> httpx.Client:
+    def _client(self) -> "httpx.Client":
+        import httpx  # most processes never ask another
+
         return httpx.Client(base_url=self.url, timeout=_TIMEOUT_S)
 
     def ask(self, query: str, mode: Mode, limit: int) -> Answer:
         """Raises StoreUnavailable where the server does not answer."""
+        import httpx
+
         body = {"query": query, "limit": limit, "mode": mode, "index_version": self.number}
         try:
             response = self._client.post(f"/v1/corpora/{self.corpus}/search", json=body)
@@ -81,10 +90,16 @@ class RemoteSearcher:
         return Answer(ids, float(found["took_ms"]["total"]))
 
 
+@retry(
+    retry=retry_if_exception_type(CollectionInUse),
+    stop=stop_after_delay(_IN_USE_S),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
 def searcher_for(generation: Generation, store: VectorStore, replicas: Replicas) -> Searcher:
     """The way to a version: itself, or the server that has its collection open.
 
-    Raises CollectionInUse where another process has it open that takes no requests.
+    Raises CollectionInUse where another process keeps it open that takes no requests.
     """
     version = generation.version
     try:

@@ -4,8 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import scipy  # scipy.stats takes half a second to load, and is at first use
 from numpy.typing import NDArray
-from scipy import stats
 
 from lockstep.store.port import Json
 
@@ -45,7 +45,7 @@ class Paired:
         distance = self.difference + margin
         if distance <= 0:
             return None
-        z = stats.norm.ppf((1 + CONFIDENCE) / 2) + stats.norm.ppf(_POWER)
+        z = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) + scipy.stats.norm.ppf(_POWER)
         return max(2, math.ceil((float(z) * self.deviation / distance) ** 2))
 
 
@@ -75,7 +75,7 @@ def _interval_and_test(difference: Values) -> tuple[float, float, float]:
     mean = float(difference.mean())
     if np.ptp(difference) == 0:  # every query changed by the same: nothing to resample
         return mean, mean, 1.0 if mean == 0 else 0.0
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (difference,),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -83,7 +83,7 @@ def _interval_and_test(difference: Values) -> tuple[float, float, float]:
         confidence_level=CONFIDENCE,
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (difference,),
         np.mean,
         permutation_type="samples",
@@ -115,7 +115,7 @@ def p95_ratio(candidate_ms: Values, live_ms: Values) -> Ratio:
         upper = np.percentile(other, 95, axis=axis)
         return np.asarray(np.percentile(one, 95, axis=axis) / np.maximum(upper, 1e-6))
 
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (candidate_ms, live_ms),
         ratio,
         paired=True,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from scipy import stats
+import scipy  # scipy.stats takes half a second to load, and is at first use
 
 # Times are counted in steps of 5 %: fine enough to compare percentiles, and sums are exact.
 _GROWTH = math.log(1.05)
@@ -45,8 +45,8 @@ class Times:
         With few times the upper one is the longest of them. Source: Conover, Practical
         Nonparametric Statistics, 1999, section 3.2.
         """
-        low = int(stats.binom.ppf(1 - confidence, self.count, share))
-        high = int(stats.binom.ppf(confidence, self.count, share)) + 1
+        low = int(scipy.stats.binom.ppf(1 - confidence, self.count, share))
+        high = int(scipy.stats.binom.ppf(confidence, self.count, share)) + 1
         return self.at_rank(max(1, low)), self.at_rank(min(self.count, high))
 
 
@@ -73,7 +73,7 @@ class Mean:
             return None
         mean = self.total / self.count
         variance = max(0.0, self.squares - self.count * mean * mean) / (self.count - 1)
-        quantile = float(stats.t.ppf((1 + confidence) / 2, self.count - 1))
+        quantile = float(scipy.stats.t.ppf((1 + confidence) / 2, self.count - 1))
         half = quantile * math.sqrt(variance / self.count)
         return mean - half, mean + half
 

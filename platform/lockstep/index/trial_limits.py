@@ -1,6 +1,6 @@
 """When a trial stops by itself: too many errors, or answers that take too long."""
 
-from scipy import stats
+import scipy  # scipy.stats takes half a second to load, and is at first use
 
 from lockstep.index.trial_counts import Counts, Tried
 from lockstep.index.trials import Exposure
@@ -28,7 +28,7 @@ def _too_many_errors(counts: Counts, exposure: Exposure) -> str | None:
     failed = counts.candidate.failed + counts.interleaved.failed
     if tried < MIN_ANSWERS or not failed:
         return None
-    least = float(stats.beta.ppf(1 - CONFIDENCE, failed, tried - failed + 1))
+    least = float(scipy.stats.beta.ppf(1 - CONFIDENCE, failed, tried - failed + 1))
     if least <= exposure.max_error_share:
         return None
     return (

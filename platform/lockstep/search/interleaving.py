@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy  # scipy.stats takes half a second to load, and is at first use
 
 from lockstep.corpus.query_log import Shown
 from lockstep.index.trials import Arm
@@ -82,13 +82,15 @@ class Preference:
         """The 95 % interval of that share (Clopper and Pearson, Biometrika 1934)."""
         if not self.decided:
             return None
-        found = stats.binomtest(self.wins, self.decided).proportion_ci(CONFIDENCE)
+        found = scipy.stats.binomtest(self.wins, self.decided).proportion_ci(CONFIDENCE)
         return float(found.low), float(found.high)
 
     @property
     def p_value(self) -> float | None:
         """The chance of at least such a preference between equals: the sign test."""
-        return float(stats.binomtest(self.wins, self.decided).pvalue) if self.decided else None
+        return (
+            float(scipy.stats.binomtest(self.wins, self.decided).pvalue) if self.decided else None
+        )
 
     @property
     def needed(self) -> int:
@@ -98,7 +100,7 @@ class Preference:
         """
         lean = 0.0 if self.share is None or self.decided < 10 else abs(self.share - 0.5)
         lean = min(max(lean, _LEAST_PREFERENCE), 0.49)
-        z, power = (float(stats.norm.ppf(q)) for q in ((1 + CONFIDENCE) / 2, _POWER))
+        z, power = (float(scipy.stats.norm.ppf(q)) for q in ((1 + CONFIDENCE) / 2, _POWER))
         spread = z * 0.5 + power * math.sqrt((0.5 + lean) * (0.5 - lean))
         return math.ceil((spread / lean) ** 2)
 
