@@ -256,7 +256,7 @@ def test_a_second_server_on_the_same_index_is_refused_by_name(
         pass
 
     assert f"process {shared.process.pid} (lockstep serve" in str(refused.value)
-    assert second.process.returncode == 1
+    assert second.process.exitcode == 1
     assert shared.search()["hits"]
 
 

@@ -25,7 +25,7 @@ def test_every_server_follows_and_no_answer_is_mixed(
             ServerProcess(root, tmp_path / "one.log") as one,
             ServerProcess(root, tmp_path / "two.log") as two,
         ):
-            load = run(workspace, [one, two], swaps=4, searchers=1)
+            load = run(workspace, [one, two], swaps=2, searchers=1)
     assert load.failed == load.mismatched == []
     assert set(load.answers) == {"docs--v0001", "docs--v0002"}
     assert "longest" in capsys.readouterr().out

@@ -16,27 +16,25 @@ from actions import (
     run_reindex,
     run_rollback,
 )
+from engines import Engine, real_engine
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.index.probe import SAMPLES
 from lockstep.index.spec import SpecOptions
 from lockstep.index.versions import State
-from lockstep.settings import init_workspace
 from lockstep.store.port import Record
 from lockstep_indexer.build.reindex import reindex
 
 CORPUS = "docs"
-DOCUMENTS = 500
+DOCUMENTS = 320
 BATCH = 24
 KILLS = 20
+__all__ = ["real_engine"]  # a fixture
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "workspace"
-    init_workspace(root)
-    (root / "lockstep.toml").write_text(f"batch_documents = {BATCH}\n")
-    return root
+def root(real_engine: Engine, tmp_path: Path) -> Path:
+    return real_engine.root(tmp_path / "workspace", batch_documents=BATCH)
 
 
 @pytest.fixture

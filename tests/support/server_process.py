@@ -2,8 +2,6 @@
 
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,18 +11,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+from actions import fork_server
+
+from lockstep.api.server import serve
+from lockstep.settings import load_settings
 
 START_S = 90
 STOP_S = 60
 
-_MAIN = """
-import sys
-from pathlib import Path
-from lockstep.api.server import serve
-from lockstep.settings import load_settings
 
-serve(load_settings(Path(sys.argv[1])))
-"""
+def _serve(root: Path, log: Path, environment: dict[str, str]) -> None:
+    """What the server's process does: everything that it says goes into the log."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    os.environ.update(environment)
+    os.setsid()  # a Ctrl-C in the terminal is for the tests
+    serve(load_settings(root))
 
 
 class ServerProcess:
@@ -33,16 +35,16 @@ class ServerProcess:
     def __init__(self, root: Path, log: Path, **environment: str) -> None:
         self.root = root
         self._log = log
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(root)],
-                stderr=stderr,
-                env={**os.environ, "LOCKSTEP_PORT": "0", "OMP_NUM_THREADS": "1", **environment},
-            )
+        log.touch()
+        # Under a fork server, which has imported what takes seconds to import.
+        self.process = fork_server().Process(
+            target=_serve, args=(root, log, {"LOCKSTEP_PORT": "0", **environment}), daemon=False
+        )
+        self.process.start()
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
-        until(lambda: self._url() or self.process.poll() is not None, within_s=START_S)
+        until(lambda: self._url() or not self.process.is_alive(), within_s=START_S)
         if (url := self._url()) is None:
             raise AssertionError(f"The server did not start:\n{self.log()}")
         self.http = self._closing.enter_context(httpx2.Client(base_url=url, timeout=60))
@@ -55,9 +57,7 @@ class ServerProcess:
         traceback: TracebackType | None,
     ) -> None:
         self._closing.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        self.kill()
 
     def log(self) -> str:
         return self._log.read_text()
@@ -65,12 +65,14 @@ class ServerProcess:
     def kill(self) -> None:
         """End it as the kernel does when memory runs out: at once, with no last words."""
         self.process.kill()
-        self.process.wait()
+        self.process.join()
 
     def stop(self) -> int:
         """Ask it to end; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_S)
+        self.process.terminate()
+        self.process.join(STOP_S)
+        assert self.process.exitcode is not None, "the server did not stop"
+        return self.process.exitcode
 
     def search(self, query: str = "red river", **body: Any) -> dict[str, Any]:
         response = self.http.post("/v1/corpora/docs/search", json={"query": query, **body})
