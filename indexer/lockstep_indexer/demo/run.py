@@ -14,8 +14,7 @@ from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import InvalidInput, NoLiveIndex
 from lockstep.index.spec import SpecOptions
 from lockstep.models.registry import ModelVersion
-from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
-from lockstep.settings import init_workspace
+from lockstep.settings import CONFIG_NAME, init_workspace
 from lockstep_indexer.build.reindex import Listener, Reindexed, reindex
 from lockstep_indexer.demo import show
 from lockstep_indexer.demo.docstrings import read_docstrings
@@ -45,7 +44,6 @@ class Outcome:
     documents: int
     searches: int
     failed_searches: int
-    prefilter_kept: float  # share of the full-dimension top 10
     seconds: float
 
 
@@ -72,8 +70,6 @@ def run(folder: Path, console: Console) -> Outcome:
                     show.built(console, _reindex(workspace, tuned, console))
                     _until_served(workspace, "pydocs--v0002")
                     show.comparison(console, workspace, CORPUS, QUESTIONS)
-                    kept = _prefilter_kept(workspace)
-                    show.prefilter(console, kept)
                 with _step(console, 6, "Roll back, still under searches"):
                     seconds = _roll_back(workspace)
                     show.rolled_back(console, seconds)
@@ -83,7 +79,7 @@ def run(folder: Path, console: Console) -> Outcome:
         show.history(console, workspace, CORPUS)
     seconds = time.monotonic() - started
     show.farewell(console, folder, CORPUS, seconds)
-    return Outcome(documents, traffic.tally.total, traffic.tally.failed.total(), kept, seconds)
+    return Outcome(documents, traffic.tally.total, traffic.tally.failed.total(), seconds)
 
 
 def _fresh_workspace(folder: Path) -> None:
@@ -96,6 +92,9 @@ def _fresh_workspace(folder: Path) -> None:
             )
         shutil.rmtree(folder)
     init_workspace(folder)
+    # Fewer than by default: a demo is to be over soon.
+    with (folder / CONFIG_NAME).open("a", encoding="utf-8") as file:
+        file.write("\n[gates]\nidentity_samples = 200\nqueries = 100\n")
     (folder / MARKER).write_text("Made by `lockstep demo`, which replaces this folder.\n")
 
 
@@ -167,24 +166,6 @@ def _until_served(workspace: Workspace, collection: str) -> None:
             failure = workspace.serving.failure(CORPUS)
             raise failure.error if failure else NoLiveIndex(f"{collection} is not served.")
         time.sleep(0.05)
-
-
-def _prefilter_kept(workspace: Workspace) -> float:
-    """The share of the full-dimension top 10 that the 64-dim prefilter keeps."""
-    queries = [pair.query for pair in mine_pairs(read_docstrings(), limit=50, seed=1)]
-    kept = 0.0
-    for query in queries:
-        full, short = (
-            {
-                hit.document_id
-                for hit in workspace.search(
-                    CORPUS, SearchRequest(query, mode=Mode.DENSE, prefilter=choice)
-                ).hits
-            }
-            for choice in (False, PrefilterChoice(dims=64))
-        )
-        kept += len(full & short) / len(full)
-    return kept / len(queries)
 
 
 def _roll_back(workspace: Workspace) -> float:

@@ -6,18 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from lockstep.bootstrap import Workspace
+from lockstep.index.gate_report import Verdict
 from lockstep.models.registry import ModelVersion
 from lockstep.search.request import Hit, SearchRequest
 from lockstep_indexer.build.reindex import Reindexed
 from lockstep_indexer.demo.traffic import Tally
 
 INDENT = (0, 0, 0, 3)
+_MARKS = {
+    Verdict.PASSED: "[green]✓[/]",
+    Verdict.FLAGGED: "[yellow]![/]",
+    Verdict.FAILED: "[red]✗[/]",
+    Verdict.SKIPPED: "[dim]–[/]",
+}
 
 
 def welcome(console: Console, folder: Path) -> None:
@@ -73,18 +81,15 @@ def trained(console: Console, version: ModelVersion, pairs: int) -> None:
 
 def built(console: Console, done: Reindexed) -> None:
     progress, probe = done.progress, done.probe
-    found = ", ".join(f"{name} {share:.0%}" for name, share in probe.samples.self_found.items())
     line(
         console,
         f"[green]✓[/] {probe.documents:,} documents, {probe.points:,} passages, "
         f"{progress.passages / max(progress.encode_s, 1e-9):.0f} passages/s encoded",
     )
-    line(
-        console,
-        f"[green]✓[/] probe: every id and hash agrees; {probe.samples.samples} passages encoded "
-        f"again, cosine ≥ {probe.samples.min_cosine:.4f}",
-    )
-    line(console, f"  found by their own vectors: {found}")
+    if done.swap is not None and done.swap.gates is not None:
+        for result in done.swap.gates.results:
+            figure = escape(result.figure)
+            line(console, f"{_MARKS[result.verdict]} [bold]{result.gate}[/]  {figure}")
     line(console, f"[green]✓[/] alias → [bold]{done.version.collection}[/]")
 
 
@@ -106,14 +111,6 @@ def comparison(console: Console, workspace: Workspace, corpus: str, queries: Seq
         style = "bold" if before == after else "bold yellow"
         table.add_row(query, Text(before), Text(after, style=style))
     console.print(Padding(table, INDENT))
-
-
-def prefilter(console: Console, kept: float) -> None:
-    line(
-        console,
-        f"[green]✓[/] ranking by 64 of 384 dimensions, then rescoring the best 400 in full, keeps "
-        f"[bold]{kept:.1%}[/] of the full top 10",
-    )
 
 
 def rolled_back(console: Console, seconds: float) -> None:

@@ -69,6 +69,8 @@ def _train(
     report: Report | None,
 ) -> Path:
     model = SentenceTransformer(str(base), local_files_only=True, device=device)
+    # Else it picks examples for a model card that is never written, under a bar of its own.
+    model.model_card_data.widget = [{"text": pairs[0].query}]
     max_tokens = model.max_seq_length
     model.max_seq_length = min(settings.max_tokens, max_tokens or settings.max_tokens)
     loss = MatryoshkaLoss(
