@@ -5,9 +5,8 @@ from fastapi.responses import Response
 
 from lockstep import __version__
 from lockstep.api.problems import documented, plain_problem, respond
-from lockstep.api.running import Running, RunningDep, served_corpora
+from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import HealthView, ReadinessView, ReadyView
-from lockstep.errors import DatabaseUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -25,10 +24,7 @@ def readyz(running: RunningDep) -> ReadyView | Response:
     An older version that goes on answering is reason to look, not to take this server out of
     service: its answers are whole. So is a database that does not answer: searches need none.
     """
-    try:
-        live = served_corpora(running.workspace)
-    except DatabaseUnavailable:
-        live = _loaded_corpora(running)
+    live = _live_collections(running)
     corpora = [_readiness(running, corpus, live[corpus]) for corpus in sorted(live)]
     unserved = [one for one in corpora if one.serving is None]
     if not unserved:
@@ -40,9 +36,14 @@ def readyz(running: RunningDep) -> ReadyView | Response:
     return respond(plain_problem(503, detail, corpora=[one.model_dump() for one in corpora]))
 
 
-def _loaded_corpora(running: Running) -> dict[str, str]:
-    """The aliases of the corpora that this server answers for already."""
+def _live_collections(running: Running) -> dict[str, str]:
+    """What each alias names, of every corpus of this workspace; of the loaded ones where the
+    database does not say which those are.
+    """
     aliases = running.workspace.store.aliases()
+    names = running.names.value()
+    if names is not None:
+        return {corpus: aliases[corpus] for corpus in names if corpus in aliases}
     loaded = {g.version.corpus: g.collection for g in running.workspace.serving.loaded()}
     return {corpus: aliases.get(corpus, collection) for corpus, collection in loaded.items()}
 

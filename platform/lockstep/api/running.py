@@ -10,6 +10,7 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from lockstep.api.latest import Latest
 from lockstep.bootstrap import Workspace, assemble
 from lockstep.corpus.log_writer import LogWriter
 from lockstep.errors import CollectionInUse, LockstepError, Unavailable
@@ -40,6 +41,11 @@ class Running:
     traffic: Traffic
     # Writers that wait have threads of their own, so that they never hold up searches.
     waiters: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MAX_WAITING))
+    # The corpora of the workspace; whoever only looks must not wait for a silent database.
+    names: Latest[list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", Latest(self.workspace.corpora.names))
 
     def generation(self, corpus: str) -> Generation | None:
         """The generation that answers the searches of a corpus, if one is loaded."""

@@ -112,13 +112,23 @@ def _engine(url: URL) -> Engine:
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        return create_engine(url, pool_pre_ping=True, **_POOL)
+        return create_engine(url, pool_pre_ping=True, connect_args=_PATIENCE, **_POOL)
     except ModuleNotFoundError as error:
         raise InvalidSetting(
             "PostgreSQL needs the driver 'psycopg', which is not installed.",
             next_step="Run `pip install 'lockstep[postgres]'`.",
         ) from error
 
+
+# A server that is cut off must not hold its callers for the kernel's two hours. Seconds, and the
+# last one milliseconds.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 
 # More than the worker threads of a server, so that none waits for a connection.
 _POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 56}

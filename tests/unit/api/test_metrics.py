@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from lockstep.api.standing import STALE_S, Latest
+from lockstep.api.latest import STALE_S, Latest
 from lockstep.errors import DatabaseUnavailable
 
 DEPLOY = Path(__file__).parents[3] / "deploy"

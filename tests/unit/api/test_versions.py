@@ -1,11 +1,13 @@
 """Corpora, versions, promote and rollback; health; and what OpenAPI says of it all."""
 
 import json
+import threading
 from typing import Any
 
 from fastapi.testclient import TestClient
 
 from lockstep import __version__
+from lockstep.api.latest import Latest
 from lockstep.api.problems import MEDIA_TYPE
 
 URL = "/v1/corpora/docs"
@@ -107,3 +109,21 @@ def test_openapi_declares_every_error_as_a_problem(client: TestClient) -> None:
             assert list(response["content"]) == [expected]
         assert "default" in operation["responses"]
     assert "HTTPValidationError" not in json.dumps(schema)
+
+
+def test_readiness_does_not_wait_for_a_silent_database(client: TestClient) -> None:
+    running = client.app.state.running  # type: ignore[attr-defined]
+    silence = threading.Event()
+
+    def names() -> list[str]:
+        silence.wait(30)
+        return []
+
+    object.__setattr__(running, "names", Latest(names))
+    try:
+        ready = client.get("/readyz")
+        assert ready.status_code == 200
+        assert "docs" in [one["corpus"] for one in ready.json()["corpora"]]
+    finally:
+        silence.set()
+        object.__setattr__(running, "names", Latest(running.workspace.corpora.names))
