@@ -66,6 +66,18 @@ def stale_vectors(workspace: Workspace, generation: Generation, rng: np.random.G
     _write(workspace, generation, stale)
 
 
+def stale_words(workspace: Workspace, generation: Generation, rng: np.random.Generator) -> None:
+    """One document of a hundred has the BM25 weights and the words of an earlier text."""
+    documents = _some(workspace, generation, rng)
+    right = _points(workspace, generation, documents)
+    earlier = [_earlier(passage.encoded_text) for passage in generation.passages(documents)]
+    payloads = [
+        {**payload, "text": text} for payload, text in zip(right.payloads, earlier, strict=True)
+    ]
+    bm25 = generation.lexical.encode_passages(earlier)
+    _write(workspace, generation, replace(right, bm25=bm25, payloads=payloads))
+
+
 def wrong_prompts(workspace: Workspace, generation: Generation, _: np.random.Generator) -> None:
     """Every passage was encoded with a prompt that was cut short."""
     encoder = copy.copy(generation.encoder)
@@ -83,6 +95,7 @@ FAULTS: dict[str, Fault] = {
     "shuffled ids": shuffled_ids,
     "1 % missing": missing_documents,
     "1 % stale vectors": stale_vectors,
+    "1 % stale words": stale_words,
     "wrong prompts": wrong_prompts,
 }
 

@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,14 @@ from workspaces import CORPUS, build_next, generation
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
 from lockstep.corpus.query_sets import QuerySet
-from lockstep.errors import GateFailed, InvalidInput
+from lockstep.errors import (
+    ArtefactDamaged,
+    CollectionDamaged,
+    GateFailed,
+    InvalidInput,
+    PromotionRefused,
+    StoreUnavailable,
+)
 from lockstep.index.gate_report import Verdict
 from lockstep.index.rollouts import Consent
 from lockstep.index.spec import SpecOptions
@@ -143,6 +151,113 @@ def test_a_worse_model_is_refused_without_judgments_too(
     model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
     with pytest.raises(GateFailed, match="known items"):
         reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+
+
+def test_a_few_judged_queries_do_not_take_the_place_of_known_items(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.query_sets.replace(CORPUS, judged(range(15)))
+    model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
+    with pytest.raises(GateFailed, match="known items"):
+        reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+
+
+def test_judgments_of_documents_that_are_not_there_prove_nothing(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    dead = judged(range(1000, 1060))
+    workspace.query_sets.replace(CORPUS, dead)
+    model = workspace.models.add("worse", deaf_model(tmp_path / "worse"))
+    with pytest.raises(GateFailed, match="known items"):
+        reindex(workspace, CORPUS, model, SpecOptions(), promote=True)
+
+
+def test_a_query_that_no_search_takes_stops_no_promotion(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    usual = judged(range(QUERIES))
+    long = {**usual.queries, "long": "word " * 5000}
+    judgments = {**usual.judgments, "long": {"doc-1": 1}}
+    workspace.query_sets.replace(CORPUS, QuerySet("test", long, judgments))
+    build_next(workspace, tmp_path, seed=1)
+    assert workspace.rollouts.live(CORPUS).number == 2
+
+
+def test_a_live_model_that_is_gone_fails_the_comparison_and_can_be_overridden(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    build_next(workspace, tmp_path, seed=2, promote=False)
+    live = workspace.rollouts.live(CORPUS)
+    artefacts = workspace.settings.data / "models"
+    next(p for p in artefacts.rglob("model.safetensors") if live.model_digest in str(p)).unlink()
+    with open_workspace(workspace.settings.root) as fresh:
+        workspace.store.release("docs--v0002")
+        workspace.store.release("docs--v0001")
+        with pytest.raises(GateFailed, match="comparison: docs--v0001 cannot be compared with"):
+            fresh.rollouts.promote(CORPUS)
+        consent = Consent("its model is lost", force=True)
+        assert fresh.rollouts.promote(CORPUS, consent=consent).live.number == 2
+        with pytest.raises(ArtefactDamaged):  # and nobody could serve what a rollback would bring
+            fresh.rollouts.rollback(CORPUS)
+        assert fresh.rollouts.live(CORPUS).number == 2
+
+
+def test_what_goes_wrong_inside_a_gate_is_recorded_and_can_be_overridden(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_next(workspace, tmp_path, seed=1, promote=False)
+
+    def damaged(_: str) -> Readiness:
+        raise CollectionDamaged("it is broken")
+
+    monkeypatch.setattr(workspace.store, "readiness", damaged)
+    with pytest.raises(GateFailed, match="health: it is broken"):
+        workspace.rollouts.promote(CORPUS)
+    assert verdicts(workspace)["completeness"] is Verdict.PASSED
+    workspace.rollouts.promote(CORPUS, consent=Consent("it is not", force=True))
+
+
+def test_a_rollback_need_not_wait_for_a_candidate_that_is_judged(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    build_next(workspace, tmp_path, seed=1)
+    with workspace.leases.hold(f"judging of {CORPUS}"):
+        assert workspace.rollouts.rollback(CORPUS).live.number == 1
+
+
+def test_what_went_live_while_a_candidate_was_judged_is_not_undone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_next(workspace, tmp_path, seed=1)
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    judge = type(workspace.gatekeeper).judge
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        workspace.rollouts.rollback(CORPUS)
+        return judge(*arguments, **options)
+
+    monkeypatch.setattr(type(workspace.gatekeeper), "judge", slow)
+    with pytest.raises(PromotionRefused, match="v1 went live"):
+        workspace.rollouts.promote(CORPUS)
+    assert workspace.rollouts.live(CORPUS).number == 1
+
+
+def test_a_failure_after_the_alias_is_told_as_what_it_is(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_next(workspace, tmp_path, seed=1, promote=False)
+    set_alias = workspace.store.set_alias
+
+    def then_fail(alias: str, collection: str) -> None:
+        set_alias(alias, collection)
+        raise StoreUnavailable("the answer was lost")
+
+    monkeypatch.setattr(workspace.store, "set_alias", then_fail)
+    with pytest.raises(StoreUnavailable):
+        workspace.rollouts.promote(CORPUS)
+    step = workspace.catalog.history(CORPUS)[0]
+    assert (step.outcome, step.detail) == ("done", "it is live; after that: the answer was lost")
+    assert workspace.rollouts.live(CORPUS).number == 2
 
 
 def test_force_needs_a_reason_and_is_recorded(workspace: Workspace, tmp_path: Path) -> None:

@@ -149,6 +149,17 @@ class Corpora:
                 for row in rows:
                     yield row.id, row.content_hash, row.seq
 
+    def present(self, name: str, document_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that name live documents."""
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            corpus = _found(connection, name, _corpus(name))
+            for start in range(0, len(document_ids), _ROWS_AT_ONCE):
+                ids = document_ids[start : start + _ROWS_AT_ONCE]
+                statement = live(corpus.id).with_only_columns(documents.c.id)
+                found.update(connection.scalars(statement.where(documents.c.id.in_(ids))))
+        return found
+
     def seqs(self, name: str, document_ids: Sequence[str]) -> dict[str, int]:
         """The seq of each document's last change, tombstones included."""
         found: dict[str, int] = {}

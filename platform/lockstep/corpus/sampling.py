@@ -39,9 +39,8 @@ def sample(connection: Connection, corpus: Row[Any], count: int, seed: int) -> l
     wanted = min(count, corpus.live_documents)
     chosen = _probe(connection, corpus, wanted, random.Random(seed))  # order of the draws kept
     if len(chosen) < wanted:
-        with streamed(connection, _seqs(corpus.id), rows_at_once=_NUMBERS_AT_ONCE) as in_order:
-            fill = (seq for (seq,) in in_order if seq not in chosen)
-            chosen.update(dict.fromkeys(islice(fill, wanted - len(chosen))))
+        # The log has too many gaps to be probed by number: draw places among what is there.
+        chosen = _by_place(connection, corpus, wanted, random.Random(seed))
     found = {row.seq: document_of(row) for row in _rows(connection, corpus.id, chosen)}
     return [found[seq] for seq in chosen]
 
@@ -59,6 +58,17 @@ def _probe(
         if seq is not None:
             chosen[seq] = None
     return chosen
+
+
+def _by_place(
+    connection: Connection, corpus: Row[Any], wanted: int, draws: random.Random
+) -> dict[int, None]:
+    """`wanted` numbers of live documents, each as likely as any other."""
+    places = set(draws.sample(range(corpus.live_documents), wanted))
+    with streamed(connection, _seqs(corpus.id), rows_at_once=_NUMBERS_AT_ONCE) as in_order:
+        seqs = [seq for place, (seq,) in enumerate(in_order) if place in places]
+    draws.shuffle(seqs)
+    return dict.fromkeys(seqs)
 
 
 def _seqs(corpus_id: int) -> Any:

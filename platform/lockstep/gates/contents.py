@@ -51,6 +51,14 @@ def _completeness(probe: ProbeReport) -> GateResult:
 
 
 def _identity(samples: SampleReport, points: int) -> GateResult:
+    if points and not samples.samples:
+        return GateResult(
+            IDENTITY,
+            Verdict.FAILED,
+            figure="no passage could be sampled: every document has changed meanwhile",
+            threshold=f"cosine ≥ {MIN_COSINE} for all",
+            detail="try again when fewer writes come in",
+        )
     return GateResult(
         IDENTITY,
         Verdict.FAILED if samples.problems else Verdict.PASSED,
@@ -64,6 +72,8 @@ def _identity(samples: SampleReport, points: int) -> GateResult:
 
 
 def _power(samples: int, points: int) -> str:
-    """What a sample without a fault proves."""
+    """What a sample without a fault proves, of faults that are spread over the passages."""
+    if not points:
+        return ""
     missed = scipy.stats.hypergeom.pmf(0, points, math.ceil(_SHARE * points), samples)
     return f"if {_SHARE:.0%} of all were wrong, this would miss it with chance {missed:.1g}"

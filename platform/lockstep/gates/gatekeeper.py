@@ -4,11 +4,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lockstep.errors import CollectionInUse
+from lockstep.errors import LockstepError
 from lockstep.gates.comparison import Comparison, compare
 from lockstep.gates.contents import contents_gates
-from lockstep.gates.health import health_gate, prefilter_gate
-from lockstep.gates.queries import Queries
+from lockstep.gates.health import (
+    HEALTH,
+    PREFILTER_LOSS,
+    exact_rankings,
+    health_gate,
+    prefilter_gate,
+)
+from lockstep.gates.queries import MIN_QUERIES, Queries
 from lockstep.gates.searchers import searcher_for
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.gate_report import GateReport, GateResult, Verdict
@@ -39,16 +45,20 @@ class Gatekeeper:
         *,
         applied_seq: int,
         require_better: bool = False,
+        unusable: str = "",
     ) -> GateReport:
         """Measure everything that is turned on; what the candidate holds first.
 
-        A candidate that does not hold its corpus is measured no further.
+        A candidate that does not hold its corpus is measured no further. `unusable` says why there
+        is a live version and yet nothing to compare with, which is a failed gate.
         """
         started = time.monotonic()
         results = list(contents_gates(self.prober, candidate, applied_seq, self.settings))
         require_better = require_better or self.settings.require_better
         if not any(result.verdict.stops for result in results):
             results += self._measured(candidate, live, require_better=require_better)
+        if unusable:
+            results.append(_failed(COMPARISON, unusable, "the live version answers"))
         return GateReport(
             candidate=candidate.collection,
             live=live.collection if live else None,
@@ -62,26 +72,37 @@ class Gatekeeper:
 
     def _measured(
         self, candidate: Generation, live: Generation | None, *, require_better: bool
-    ) -> Iterator[GateResult]:
-        sampled = self.queries.sampled(candidate.version.corpus, self.settings.queries)
-        if (self.settings.health or self.settings.prefilter) and sampled:
-            vectors = candidate.encoder.encode_queries(sampled)  # (n, dim)
-            if self.settings.health:
-                yield health_gate(candidate, self.store, vectors, self.settings)
-            if self.settings.prefilter:
-                result = prefilter_gate(candidate, self.store, vectors, self.settings)
-                candidate = self._sized(candidate, result)
-                yield result
+    ) -> list[GateResult]:
+        """What goes wrong while a gate measures is that gate's failure: it can be overridden."""
+        results = []
         try:
-            yield from self._compared(candidate, live, require_better=require_better).results
-        except CollectionInUse as error:
-            yield GateResult(
-                COMPARISON,
-                Verdict.FAILED,
-                figure=error.message,
-                threshold="the live version answers",
-                detail="promote from that process, or stop it",
-            )
+            for result in self._engine_gates(candidate):
+                results.append(result)
+                if result.gate == PREFILTER_LOSS:
+                    candidate = self._sized(candidate, result)
+        except LockstepError as error:
+            results.append(_failed(HEALTH, str(error), "the engine answers"))
+        try:
+            compared = self._compared(candidate, live, require_better=require_better)
+            results += compared.results
+        except LockstepError as error:
+            results.append(_failed(COMPARISON, str(error), "both versions answer"))
+        return results
+
+    def _engine_gates(self, candidate: Generation) -> Iterator[GateResult]:
+        settings = self.settings
+        if not (settings.health or settings.prefilter):
+            return
+        sampled = self.queries.sampled(candidate.version.corpus, settings.queries)
+        if not sampled:
+            yield GateResult(HEALTH, Verdict.SKIPPED, "no queries to ask")
+            return
+        vectors = candidate.encoder.encode_queries(sampled)  # (n, dim)
+        exact = exact_rankings(candidate, self.store, vectors)
+        if settings.health:
+            yield health_gate(candidate, self.store, vectors, exact, settings)
+        if settings.prefilter:
+            yield prefilter_gate(candidate, self.store, vectors, exact, settings)
 
     def _sized(self, candidate: Generation, prefilter: GateResult) -> Generation:
         """The candidate with as many prefilter candidates as were measured to be needed."""
@@ -96,9 +117,9 @@ class Gatekeeper:
         self, candidate: Generation, live: Generation | None, *, require_better: bool
     ) -> Comparison:
         corpus = candidate.version.corpus
-        judged = self.queries.judged(corpus) or [
-            self.queries.known_items(corpus, self.settings.queries)
-        ]
+        judged = self.queries.judged(corpus)
+        if not any(len(one.queries) >= MIN_QUERIES for one in judged):
+            judged.append(self.queries.known_items(corpus, self.settings.queries))
         return compare(
             searcher_for(candidate, self.store, self.replicas),
             None if live is None else searcher_for(live, self.store, self.replicas),
@@ -107,3 +128,7 @@ class Gatekeeper:
             self.settings,
             require_better=require_better,
         )
+
+
+def _failed(gate: str, figure: str, threshold: str) -> GateResult:
+    return GateResult(gate, Verdict.FAILED, figure.removesuffix("."), threshold)

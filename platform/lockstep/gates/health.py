@@ -16,19 +16,23 @@ DEPTH = 10
 CANDIDATES = (100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000)
 # Two scores this close are one: both points would do as the tenth.
 _TIE = 1e-5
-_AT_ONCE = 32
+# An exact search of a large collection reads all of it: a few in one request.
+_AT_ONCE, _EXACT_AT_ONCE = 32, 2
 
 Ranking = Sequence[Candidate]
 
 
 def health_gate(
-    generation: Generation, store: VectorStore, vectors: Vector, settings: GateSettings
+    generation: Generation,
+    store: VectorStore,
+    vectors: Vector,
+    exact: Sequence[Ranking],
+    settings: GateSettings,
 ) -> GateResult:
-    """`vectors` are encoded queries, (n, dim)."""
+    """`vectors` are encoded queries, (n, dim); `exact` are their true top 10s."""
     state = store.readiness(generation.collection)
     if not state.ready:
         return GateResult(HEALTH, Verdict.FAILED, f"not ready: {state.detail}", "ready")
-    exact = exact_rankings(generation, store, vectors)
     recall = share_kept(exact, _rankings(generation, store, vectors))
     return GateResult(
         HEALTH,
@@ -40,7 +44,11 @@ def health_gate(
 
 
 def prefilter_gate(
-    generation: Generation, store: VectorStore, vectors: Vector, settings: GateSettings
+    generation: Generation,
+    store: VectorStore,
+    vectors: Vector,
+    exact: Sequence[Ranking],
+    settings: GateSettings,
 ) -> GateResult:
     """The fewest candidates that keep enough of the full-dimension top 10.
 
@@ -49,7 +57,6 @@ def prefilter_gate(
     dim = generation.version.spec.prefilter_dim
     if dim is None:
         return GateResult(PREFILTER_LOSS, Verdict.SKIPPED, "the index has no prefilter")
-    exact = exact_rankings(generation, store, vectors)
     curve: dict[int, float] = {}
     for candidates in CANDIDATES:
         found = _rankings(generation, store, vectors, candidates=candidates)
@@ -112,6 +119,7 @@ def _rankings(
         for row, vector in enumerate(vectors)
     ]
     found: list[Ranking] = []
-    for start in range(0, len(branches), _AT_ONCE):
-        found += store.search(generation.collection, branches[start : start + _AT_ONCE])
+    step = _EXACT_AT_ONCE if exact else _AT_ONCE
+    for start in range(0, len(branches), step):
+        found += store.search(generation.collection, branches[start : start + step])
     return found

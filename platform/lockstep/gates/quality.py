@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.gates.queries import Judged
+from lockstep.gates.queries import MIN_QUERIES, Judged
 from lockstep.gates.searchers import Answer, Searcher
 from lockstep.gates.statistics import Paired, Values, paired
 from lockstep.index.gate_report import GateResult, Verdict
@@ -14,8 +14,6 @@ from lockstep.settings import GateSettings
 
 QUALITY = "quality"
 DEPTH = 10
-# Fewer queries than this tell nothing, whatever they say.
-MIN_QUERIES = 20
 
 Answers = Mapping[str, Answer]  # by query id
 
@@ -70,6 +68,8 @@ def quality_gate(
     Known items are a makeshift: there, only a loss that is proven to exceed its margin fails.
     """
     name = f"{QUALITY} ({judgement.mode}, {judgement.judged.name})"
+    if not judgement.query_ids:
+        return GateResult(name, Verdict.SKIPPED, "no queries")
     mean = f"nDCG@{DEPTH} {judgement.candidate.mean():.3f}"
     compared = judgement.paired()
     if compared is None:
@@ -81,6 +81,8 @@ def quality_gate(
         f"[{compared.low:+.3f}, {compared.high:+.3f}], p = {compared.p_value:.2g}, "
         f"{compared.queries:,} queries"
     )
+    if judgement.judged.left_out:
+        figure += f" ({judgement.judged.left_out:,} left out)"
     verdict, threshold, detail = _verdict(judgement.judged, compared, settings, require_better)
     measured = {**compared.to_json(), "margin": settings.margin}
     return GateResult(name, verdict, figure, threshold, detail, measured)
@@ -93,7 +95,7 @@ def _verdict(
         detail = "only judged queries can show that it is better: lockstep qrels import"
         return Verdict.FAILED, "interval above 0, on judged queries", detail
     if judged.made_up:
-        lost = compared.high < -settings.known_item_margin
+        lost = not compared.high >= -settings.known_item_margin
         detail = "made from titles and first sentences; import judgments: lockstep qrels import"
         threshold = f"not worse by more than {settings.known_item_margin}"
         return Verdict.FAILED if lost else Verdict.PASSED, threshold, detail
@@ -108,9 +110,11 @@ def _verdict(
 
 
 def _why_not(compared: Paired, margin: float) -> str:
-    needed = compared.needed(margin)
-    if needed is None or compared.high < -margin:
+    if compared.high < -margin:
         return "it is worse"
+    needed = compared.needed(margin)
+    if needed is None:
+        return "it is not better" if margin == 0 else "it is worse, as far as can be told"
     if needed <= compared.queries:
         return "too close to tell with these queries"
     return f"too few queries to tell: about {needed:,} are needed, {compared.queries:,} are there"

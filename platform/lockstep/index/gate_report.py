@@ -80,5 +80,9 @@ class Gates(Protocol):
         *,
         applied_seq: int,
         require_better: bool = False,
+        unusable: str = "",
     ) -> GateReport:
-        """Measure everything; never raises for a candidate that is merely bad."""
+        """Measure everything; never raises for a candidate that is merely bad.
+
+        `unusable` says why the live version cannot be compared with, if that is so.
+        """

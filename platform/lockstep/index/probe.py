@@ -113,7 +113,8 @@ class Prober:
         draws = random.Random(seed)
         return [
             passage
-            for passages in generation.splitter.split(documents)
+            for document in documents  # one by one: a long one takes much memory to split
+            for passages in generation.splitter.split([document])
             for passage in draws.sample(passages, min(each, len(passages)))
         ]
 

@@ -4,10 +4,9 @@ The alias is the commit point. Everything before its one write can be repeated; 
 is bookkeeping that `reconcile` derives from the alias again, should a crash come between.
 """
 
-import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,12 +24,11 @@ from lockstep.errors import (
     NothingToRollBack,
     PromotionRefused,
     StillServed,
-    Unavailable,
 )
 from lockstep.failpoints import reached
 from lockstep.index.applier import Applier, Report
 from lockstep.index.catalog import IndexCatalog
-from lockstep.index.gate_report import GateReport, Gates
+from lockstep.index.gate_report import GateReport, GateResult, Gates, Verdict
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease, Leases
 from lockstep.index.replicas import Replicas
@@ -38,8 +36,6 @@ from lockstep.index.trials import Trials
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.port import VectorStore
-
-logger = logging.getLogger(__name__)
 
 # Writes may go on while a version catches up, so there is always something left. It is close enough
 # once a pass leaves this few changes behind: a server applies them before it answers from the
@@ -146,19 +142,34 @@ class Rollouts:
         promoted again. Raises PromotionRefused, GateFailed or LeaseHeld; then nothing has changed.
         """
         consent = consent or Consent()
-        with self.leases.hold(f"rollout of {corpus}") as lease:
+        # Judging takes long, and somebody may have to roll back meanwhile: a lease of its own.
+        with self.leases.hold(f"judging of {corpus}"):
             live = self.reconcile(corpus)
             version = self._promotable(corpus, number)
             if live is not None and version.number == live.number:
                 return Swap(corpus, live, None, None, changed=False)
-            if (ended := self.trials.end(corpus, f"{version.label} is promoted.")) is not None:
+            why = f"{version.label} is judged for promotion."
+            if (ended := self.trials.end(corpus, why)) is not None:
                 self._await_release(self.catalog.get(corpus, ended.number))
             with self._recorded(corpus, "promote", live, version, consent.reason) as record:
                 record.report = self._judge(version, live, consent, report)
                 _refuse_unless_passed(record.report, consent, version)
                 self._bring_to_head(version, report)  # what was written while it was judged
-                self.catalog.set_predecessor(version, live.number if live else None)
-                return self._swap(version, live, record.report, lease)
+                with self.leases.hold(f"rollout of {corpus}") as lease:
+                    self._require_unchanged(version, live)
+                    self.catalog.set_predecessor(version, live.number if live else None)
+                    return self._swap(version, live, record.report, lease)
+
+    def _require_unchanged(self, version: IndexVersion, live: IndexVersion | None) -> None:
+        """What was judged is what is swapped: this version, beside that live one."""
+        now = self.reconcile(version.corpus)
+        if (now and now.number) != (live and live.number):
+            raise PromotionRefused(
+                f"While {version.label} was judged against {live.label if live else 'nothing'}, "
+                f"{now.label if now else 'nothing'} went live.",
+                next_step=f"Promote it again: lockstep promote {version.corpus} {version.number}",
+            )
+        self._promotable(version.corpus, version.number)  # it may have been dropped
 
     def rollback(self, corpus: str, *, reason: str = "", report: Report | None = None) -> Swap:
         """Make the live version's predecessor live again, up to date with every write since.
@@ -169,6 +180,7 @@ class Rollouts:
             live = self.live(corpus)
             version = self._predecessor(live)
             with self._recorded(corpus, "rollback", live, version, reason):
+                self._require_usable(version)
                 self._bring_to_head(version, report)
                 return self._swap(version, live, None, lease)
 
@@ -256,17 +268,21 @@ class Rollouts:
             try:
                 with self.leases.hold(version.collection):
                     applied_seq = self.catalog.get(version.corpus, version.number).applied_seq
+                    beside, unusable = self._loaded(live)
                     return self.gates.judge(
                         Generation.load(version, self.encoders),
-                        self._loaded(live),
+                        beside,
                         applied_seq=applied_seq,
                         require_better=consent.require_better,
+                        unusable=unusable,
                     )
             except (CollectionInUse, LeaseHeld) as error:
-                if version.state is State.RETIRED:
-                    return None  # a server keeps it fresh; it was judged when it went live
-                # A server lets go of a candidate soon after the last search that pinned it.
-                if isinstance(error, LeaseHeld) or time.monotonic() > deadline:
+                retired, in_use = version.state is State.RETIRED, isinstance(error, CollectionInUse)
+                if retired and in_use and not consent.require_better:
+                    return _not_judged(version, live, error)
+                # A server applies to a retired version now and then, and lets go of a candidate
+                # soon after the last search that pinned it.
+                if not (retired or in_use) or time.monotonic() > deadline:
                     raise
             time.sleep(0.2)
 
@@ -283,16 +299,20 @@ class Rollouts:
                     raise
             time.sleep(0.1)
 
-    def _loaded(self, live: IndexVersion | None) -> Generation | None:
-        """What the candidate is compared with; None where it is beyond comparison."""
+    def _loaded(self, live: IndexVersion | None) -> tuple[Generation | None, str]:
+        """What the candidate is compared with; or why there is nothing, where something is live."""
         if live is None:
-            return None
+            return None, ""
         try:
-            return Generation.load(live, self.encoders)
-        except (IntegrityError, ModelNotFound, Unavailable) as error:
-            # A live version whose model is gone is a reason to promote another, not to refuse it.
-            logger.warning("%s cannot be compared with: %s", live.collection, error)
-            return None
+            return Generation.load(live, self.encoders), ""
+        except (IntegrityError, ModelNotFound) as error:
+            return None, f"{live.collection} cannot be compared with: {error.message}"
+
+    def _require_usable(self, version: IndexVersion) -> None:
+        """A rollback to what nobody could serve would be an outage at the next restart."""
+        self.encoders.verify(version.model_ref)
+        with suppress(CollectionInUse):  # a server follows it: it is open there, and sound
+            self.store.count(version.collection)
 
     def _bring_to_head(self, version: IndexVersion, report: Report | None) -> None:
         """Apply what the version lacks, or wait for the process that does so already."""
@@ -368,10 +388,20 @@ class Rollouts:
         write("started")
         try:
             yield record
-        except LockstepError as error:
-            write("failed", detail=str(error), report=record.report)
+        except Exception as error:
+            outcome, detail = "failed", str(error)
+            if isinstance(error, LockstepError) and self._is_live(version):
+                # The alias is the commit point, whatever went wrong after it.
+                outcome, detail = "done", f"it is live; after that: {error}"
+            write(outcome, detail=detail, report=record.report)
             raise
         write("done", report=record.report)
+
+    def _is_live(self, version: IndexVersion) -> bool:
+        try:
+            return self.store.aliases().get(version.corpus) == version.collection
+        except LockstepError:
+            return False
 
     def _drop(self, version: IndexVersion) -> bool:
         """Mark a version as dropped, unless a process is still building it."""
@@ -437,6 +467,14 @@ class _Record:
     """What a step adds to its line in the history."""
 
     report: GateReport | None = None
+
+
+def _not_judged(
+    version: IndexVersion, live: IndexVersion | None, error: LockstepError
+) -> GateReport:
+    """A server that has a retired version open keeps it fresh; its points were judged before."""
+    result = GateResult("comparison", Verdict.FLAGGED, "not judged again", detail=error.message)
+    return GateReport(version.collection, live.collection if live else None, [result], 0.0)
 
 
 def _refuse_unless_passed(

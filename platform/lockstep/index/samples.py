@@ -19,6 +19,7 @@ from lockstep.store.port import (
     Points,
     Record,
     SparseBranch,
+    SparseVector,
     Vector,
     VectorStore,
 )
@@ -26,8 +27,11 @@ from lockstep.store.port import (
 MIN_COSINE = 0.999
 # HNSW is approximate: now and then a point is not found by its own vector.
 MIN_SELF_FOUND = 0.95
+# BM25 weights are stored as they are given, in single precision.
+_WEIGHT_TOLERANCE = 1e-4
 # Of the passages that are encoded again, so many are searched for: enough for a share.
 SEARCHED = 64
+_WORDS = ("title", "text")
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,25 @@ def check_samples(
     cosines = agreement(fresh, [stored[point_id] for point_id in fresh.ids])
     shares = _self_found(generation, store, current[:SEARCHED], fresh)
     worst = np.min(list(cosines.values()), axis=0)  # (n,)
+    records = [stored[point_id] for point_id in fresh.ids]
+    weights = np.array([same_weights(a, b.bm25) for a, b in zip(fresh.bm25, records, strict=True)])
+    words = np.array(
+        [
+            all(theirs.payload[field] == ours[field] for field in _WORDS)
+            for ours, theirs in zip(fresh.payloads, records, strict=True)
+        ]
+    )
     return SampleReport(
         samples=len(current),
         min_cosine=float(worst.min()),
-        disagreeing=int((worst < MIN_COSINE).sum()),
+        disagreeing=int(((worst < MIN_COSINE) | ~weights | ~words).sum()),
         self_found=shares,
-        problems=(*_cosine_problems(cosines), *_share_problems(shares, len(current[:SEARCHED]))),
+        problems=(
+            *_cosine_problems(cosines),
+            *_other_problems("BM25 weights", weights),
+            *_other_problems("title or text", words),
+            *_share_problems(shares, len(current[:SEARCHED])),
+        ),
     )
 
 
@@ -131,6 +148,24 @@ def _cosine_problems(cosines: dict[str, NDArray[np.float64]]) -> list[str]:
         for name, found in cosines.items()
         if not found.min() >= MIN_COSINE
     ]
+
+
+def same_weights(ours: SparseVector, theirs: SparseVector | None) -> bool:
+    """Whether two BM25 vectors are one, but for rounding."""
+    if theirs is None or len(ours.indices) != len(theirs.indices):
+        return theirs is None and not len(ours.indices)
+    mine, stored = np.argsort(ours.indices), np.argsort(theirs.indices)
+    return bool(
+        np.array_equal(ours.indices[mine], theirs.indices[stored])
+        and np.allclose(ours.values[mine], theirs.values[stored], rtol=_WEIGHT_TOLERANCE)
+    )
+
+
+def _other_problems(what: str, agreeing: NDArray[np.bool_]) -> list[str]:
+    wrong = int((~agreeing).sum())
+    if not wrong:
+        return []
+    return [f"{wrong} of {len(agreeing)} sampled passages have another {what} stored."]
 
 
 def _share_problems(shares: dict[str, float], samples: int) -> list[str]:

@@ -7,11 +7,8 @@ from numpy.typing import NDArray
 
 from lockstep.corpus.documents import Document
 from lockstep.index.generation import Generation
-from lockstep.index.samples import MIN_COSINE, agreement
-from lockstep.store.port import Points, Record, SparseVector, VectorStore
-
-# BM25 weights are stored as they are given, in single precision.
-_WEIGHT_TOLERANCE = 1e-4
+from lockstep.index.samples import MIN_COSINE, agreement, same_weights
+from lockstep.store.port import Points, Record, VectorStore
 
 
 def disagreeing_documents(
@@ -34,16 +31,6 @@ def disagreeing_documents(
 def _agreeing(fresh: Points, stored: Sequence[Record]) -> NDArray[np.bool_]:
     """Whether all vectors of each point are what they should be, (n,)."""
     worst = np.min(list(agreement(fresh, stored).values()), axis=0)  # (n,)
-    weights = [_same_weights(a, b.bm25) for a, b in zip(fresh.bm25, stored, strict=True)]
+    weights = [same_weights(a, b.bm25) for a, b in zip(fresh.bm25, stored, strict=True)]
     agreeing: NDArray[np.bool_] = (worst >= MIN_COSINE) & np.array(weights)
     return agreeing
-
-
-def _same_weights(ours: SparseVector, theirs: SparseVector | None) -> bool:
-    if theirs is None or len(ours.indices) != len(theirs.indices):
-        return theirs is None and not len(ours.indices)
-    mine, stored = np.argsort(ours.indices), np.argsort(theirs.indices)
-    return bool(
-        np.array_equal(ours.indices[mine], theirs.indices[stored])
-        and np.allclose(ours.values[mine], theirs.values[stored], rtol=_WEIGHT_TOLERANCE)
-    )

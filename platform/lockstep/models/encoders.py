@@ -44,3 +44,7 @@ class Encoders:
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
         return encoder
+
+    def verify(self, ref: str) -> None:
+        """Raises ModelNotFound, ArtefactDamaged or ArtefactsUnavailable where `get` would."""
+        self._artefacts.fetch(self._registry.resolve(ref).digest)
