@@ -8,7 +8,7 @@ from typing import Self
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
-from lockstep.corpus.query_log import KEY_NAME, QueryLog
+from lockstep.corpus.query_log import QueryLog
 from lockstep.corpus.query_sets import QuerySets
 from lockstep.gates.gatekeeper import Gatekeeper
 from lockstep.gates.queries import Queries
@@ -123,7 +123,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
     )
     replicas = Replicas(database)
     query_sets = QuerySets(database)
-    query_log = QueryLog(database, settings.query_log, settings.data / KEY_NAME)
+    query_log = QueryLog(database, settings.query_log, settings.resolved_query_log_key())
     trials = Trials(database, catalog)
     gatekeeper = Gatekeeper(
         settings.gates,

@@ -129,10 +129,12 @@ def test_another_trial_places_callers_anew_and_a_pin_meets_none(shared: ServerPr
 
 
 def test_a_canary_sees_writes_and_deletes(shared: ServerProcess) -> None:
-    start(shared, canary=1.0)
+    start(shared, canary=0.95)
+    callers = (f"user-{n}" for n in range(100))
+    mine = next(key for key in callers if shared.search(traffic_key=key)["arm"] == "candidate")
 
     def found() -> list[str]:
-        answer = shared.search("zebra", mode="lexical")
+        answer = shared.search("zebra", mode="lexical", traffic_key=mine)
         assert answer["arm"] == "candidate"
         return [hit["document_id"] for hit in answer["hits"]]
 
@@ -173,7 +175,7 @@ def test_a_broken_candidate_fails_no_search_and_is_stopped(
     until(lambda: show(server)["state"] == "stopped")
     trial = show(server)
     assert "searches failed on the candidate" in trial["reason"]
-    assert trial["answers"]["candidate"]["failed"] >= 50
+    assert trial["answers"]["candidate"]["failed"] >= 5
     steps = server.http.get("/v1/corpora/docs/rollouts").json()["steps"]
     assert (steps[0]["step"], steps[0]["outcome"]) == ("trial", "failed")
     assert "searches failed on the candidate" in steps[0]["detail"]
@@ -193,7 +195,7 @@ def test_a_candidate_whose_model_is_damaged_fails_no_search(
     content[-1] ^= 1
     weights.chmod(0o644)
     weights.write_bytes(content)
-    start(server, canary=1.0)
+    start(server, canary=0.95)
     assert "cannot be tried" in server.log()
 
     assert {server.search()["arm"] for _ in range(60)} == {"live"}
@@ -218,7 +220,7 @@ def test_interleaved_answers_name_each_hits_version_and_clicks_decide(
     assert set(teams) == {LIVE, CANDIDATE}
     preference = show(shared)["preference"]
     assert (preference["wins"], preference["losses"], preference["ties"]) == (12, 0, 0)
-    assert preference["verdict"] == "people prefer the candidate"
+    assert "12 of 12 for the candidate" in preference["verdict"]
 
 
 def test_pages_of_an_interleaved_list_join_for_one_caller(shared: ServerProcess) -> None:
@@ -259,7 +261,7 @@ def test_a_trial_ends_when_another_process_promotes_its_version(
     assert process.exitcode == 0
     until(lambda: server.search()["index_version"] == CANDIDATE)
     trial = show(server)
-    assert (trial["state"], trial["reason"]) == ("ended", "v2 is promoted.")
+    assert (trial["state"], trial["reason"]) == ("ended", "v2 is judged for promotion.")
     assert {server.search()["arm"] for _ in range(5)} == {"live"}
 
 

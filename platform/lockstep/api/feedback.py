@@ -18,9 +18,10 @@ def feedback(corpus: str, body: FeedbackBody, running: RunningDep) -> None:
     (`lockstep qrels import --from-clicks`), and interleaved answers are credited by it.
     """
     log = running.traffic.log
+    if log.is_waiting(body.search_id):
+        log.flush()
     try:
         log.log.click(corpus, body.search_id, body.document_id)
     except SearchNotFound:
         running.workspace.corpora.info(corpus)  # raises CorpusNotFound
-        log.flush()  # the search may be on its way to the database
-        log.log.click(corpus, body.search_id, body.document_id)
+        raise

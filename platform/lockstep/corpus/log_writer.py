@@ -31,12 +31,17 @@ class LogWriter:
         self.log = log
         self.dropped = 0
         self._waiting: queue.Queue[LoggedSearch] = queue.Queue(CAPACITY)
+        self._changed = threading.Condition()
+        self._offered = self._done = 0  # entries leave the queue in the order in which they came
+        self._unwritten: set[str] = set()  # their ids
         self._hurry = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="query log", daemon=True)
         self._forget_at = time.monotonic()
 
     def start(self) -> None:
+        """Raises InvalidSetting where what is to be kept cannot be redacted."""
+        self.log.require_key()
         self._thread.start()
 
     def stop(self) -> None:
@@ -52,19 +57,26 @@ class LogWriter:
 
     def offer(self, entry: LoggedSearch) -> bool:
         """Keep a search some time soon; False where there is no room for it."""
-        try:
-            self._waiting.put_nowait(entry)
-        except queue.Full:
-            self.dropped += 1
-            return False
+        with self._changed:
+            try:
+                self._waiting.put_nowait(entry)
+            except queue.Full:
+                self.dropped += 1
+                return False
+            self._offered += 1
+            self._unwritten.add(entry.id)
         return True
 
+    def is_waiting(self, search_id: str) -> bool:
+        """Whether a search was offered here and is on its way to the database."""
+        return search_id in self._unwritten
+
     def flush(self, timeout_s: float = 1.0) -> None:
-        """Wait until what was offered before is kept, but not for long."""
-        self._hurry.set()
-        deadline = time.monotonic() + timeout_s
-        while self._waiting.unfinished_tasks and time.monotonic() < deadline:
-            time.sleep(0.01)
+        """Wait until what was offered before this call is kept, but not for long."""
+        with self._changed:
+            last = self._offered
+            self._hurry.set()
+            self._changed.wait_for(lambda: self._done >= last, timeout_s)
 
     def _run(self) -> None:
         while not (self._stop.is_set() and self._waiting.empty()):
@@ -72,6 +84,8 @@ class LogWriter:
             self._hurry.clear()
             if batch := self._batch():
                 self._keep(batch)
+                if len(batch) == BATCH:
+                    self._hurry.set()  # there is more
             if time.monotonic() >= self._forget_at:
                 self._forget()
 
@@ -98,8 +112,10 @@ class LogWriter:
         except Exception:
             logger.exception("%d searches are not kept in the query log", len(batch))
         finally:
-            for _ in batch:
-                self._waiting.task_done()
+            with self._changed:
+                self._done += len(batch)
+                self._unwritten.difference_update(entry.id for entry in batch)
+                self._changed.notify_all()
         self.dropped += len(batch)
 
     def _forget(self) -> None:

@@ -1,9 +1,9 @@
 """The query log: sampled searches as they come, and what was clicked of their answers.
 
-The words of a query are kept, or, redacted, only a digest of them: BLAKE2b under a random key of
-256 bits that lies in the workspace's folder and never in the database. Without that key nobody can
-try out short queries until a digest agrees. It tells that two queries are equal and nothing more;
-servers with folders of their own have keys of their own.
+The words of a query are kept with a digest by which equal queries are found. Redacted, only the
+digest is kept, and made with a random key of 256 bits that lies in a file and never in the
+database: without it nobody can try out short queries until a digest agrees. Servers that share a
+database share that file, or equal queries of theirs look different.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from lockstep.corpus.database import Database
 from lockstep.corpus.documents import shown
 from lockstep.corpus.schema import clicks, corpora, searches
-from lockstep.errors import InvalidInput, SearchNotFound
+from lockstep.errors import InvalidInput, InvalidSetting, SearchNotFound
 from lockstep.settings import QueryLogSettings
 
-KEY_NAME = "query_log.key"
 _KEY_BYTES = 32
+_LONGEST_KEY_BYTES = 64  # of BLAKE2b
 _FORGET_AT_ONCE = 500
 _DAY_S = 86_400.0
 
@@ -42,7 +42,7 @@ class LoggedSearch:
 
     id: str
     corpus: str
-    query: str | None  # None: redacted
+    query: str | None  # None: redacted, or kept for its clicks alone
     mode: str
     number: int  # of the index version that answered; of the live one where interleaved
     arm: str  # live, candidate, interleaved
@@ -70,6 +70,12 @@ class QueryLog:
         self.settings = settings
         self._key_file = key_file
         self._key: bytes | None = None
+        self._made_at, self._made = time.time(), time.monotonic()
+
+    def require_key(self) -> None:
+        """Have the key at hand, where searches are redacted. Raises InvalidSetting."""
+        if self.settings.redact and self._key is None:
+            self._key = _read_or_make_key(self._key_file)
 
     def write(self, entries: Sequence[LoggedSearch]) -> None:
         """Keep searches, in one transaction; those of corpora that are gone are left out."""
@@ -145,8 +151,12 @@ class QueryLog:
         ]
 
     def forget_old(self) -> int:
-        """Delete what is older than the settings allow, clicks too; returns how many searches."""
-        before = time.time() - self.settings.days * _DAY_S
+        """Delete what is older than the settings allow, clicks too; returns how many searches.
+
+        A clock that jumps ahead while this process runs makes nothing old.
+        """
+        now = min(time.time(), self._made_at + time.monotonic() - self._made)
+        before = now - self.settings.days * _DAY_S
         forgotten = 0
         while True:  # a few at a time: no writer waits long
             with self._database.writing() as connection:
@@ -160,25 +170,24 @@ class QueryLog:
                 return forgotten
 
     def digest(self, query: str) -> str:
-        """A keyed digest of a query; upper case and space make no difference."""
-        if self._key is None:
-            self._key = _read_or_make_key(self._key_file)
+        """A digest of a query, keyed where redacted; upper case and space make no difference."""
+        self.require_key()
         plain = " ".join(query.casefold().split())
         return hashlib.blake2b(
-            plain.encode(errors="replace"), key=self._key, digest_size=32
+            plain.encode(errors="replace"), key=self._key or b"", digest_size=32
         ).hexdigest()
 
     def _row(self, entry: LoggedSearch, corpus_id: int) -> dict[str, Any]:
         ranking: dict[str, Any] = {"documents": list(entry.documents)}
         if entry.teams is not None:
             ranking["teams"] = list(entry.teams)
-        query = entry.query or ""
+        query = entry.query
         return {
             "id": entry.id,
             "corpus_id": corpus_id,
             "at": entry.at,
-            "query": None if self.settings.redact else _storable(query),
-            "query_digest": self.digest(query),
+            "query": None if self.settings.redact or query is None else _storable(query),
+            "query_digest": "" if query is None else self.digest(query),
             "mode": entry.mode,
             "number": entry.number,
             "trial_id": entry.trial_id,
@@ -224,17 +233,36 @@ def _logged(corpus: str, row: Row[Any]) -> LoggedSearch:
 
 
 def _read_or_make_key(path: Path) -> bytes:
-    """The workspace's key; of two processes that make one at once, the first wins."""
+    try:
+        _make_key(path)
+        key = path.read_bytes()
+    except OSError as error:
+        raise InvalidSetting(
+            f"query_log.redact needs a key, and {path} can neither be read nor made: {error}.",
+            next_step="Set query_log.key_file to a file that this server may read "
+            "(head -c 32 /dev/urandom > FILE), or query_log.redact to false.",
+        ) from error
+    if not _KEY_BYTES <= len(key) <= _LONGEST_KEY_BYTES:
+        raise InvalidSetting(
+            f"The key in {path} has {len(key)} bytes; expected {_KEY_BYTES} to "
+            f"{_LONGEST_KEY_BYTES}.",
+            next_step="Make another: head -c 32 /dev/urandom > FILE",
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Make the key where there is none; of two processes that do so at once, the first wins."""
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    if not path.exists():
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return path.read_bytes()
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

@@ -1,17 +1,19 @@
 """Serving: which generation answers the searches of a corpus, and how the next one takes over."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lockstep.errors import CollectionInUse, LockstepError, SearchUnsupported
+from lockstep.errors import CollectionInUse, LockstepError, SearchUnsupported, Unavailable
 from lockstep.index.generation import Generation
 from lockstep.index.probe import Prober
 from lockstep.index.rollouts import Rollouts
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
+from lockstep.store.deadline import left_s
 from lockstep.store.port import VectorStore
 
 logger = logging.getLogger(__name__)
@@ -63,14 +65,31 @@ class Serving:
         generation = self._current.get(corpus)
         if generation is not None and self.followed:
             return generation
+        if self.followed:
+            self._await_loading(corpus)
         return self.refresh(corpus)
+
+    def _await_loading(self, corpus: str) -> None:
+        """Wait for the follower, which may be bringing the first generation up to date; a search
+        with a deadline, not for as long as that takes. Raises Unavailable.
+        """
+        deadline_s = left_s()
+        lock = self._locks.setdefault(corpus, threading.Lock())
+        if not lock.acquire(timeout=-1 if math.isinf(deadline_s) else deadline_s):
+            raise Unavailable(
+                f"The index of '{corpus}' is being loaded.", next_step="Try again in a moment."
+            )
+        lock.release()
 
     def pinned(self, corpus: str, number: int) -> Generation:
         """The generation of one index version that is live, retired or a candidate."""
-        current = self._current.get(corpus)
-        for generation in (current, self._exposed.get(corpus)):
-            if generation is not None and generation.version.number == number:
-                return generation
+        current, exposed = self._current.get(corpus), self._exposed.get(corpus)
+        if current is not None and current.version.number == number:
+            return current
+        if exposed is not None and exposed.version.number == number:
+            # The search may open the collection again after it was withdrawn.
+            self._previews[exposed.collection] = time.monotonic()
+            return exposed
         version = self.rollouts.catalog.get(corpus, number)
         if version.state not in (State.CANDIDATE, State.LIVE, State.RETIRED):
             raise SearchUnsupported(
@@ -92,17 +111,27 @@ class Serving:
 
     def expose(self, version: IndexVersion, prepare: Prepare) -> Generation:
         """Load and check a version that is to meet live traffic, and keep it open."""
-        generation = self._load(version, prepare)
+        try:
+            generation = self._load(version, prepare)
+        except BaseException:
+            # Nobody withdraws what never was on trial, and a command may want to mend it.
+            if version.collection not in self._held() | self._previews.keys():
+                self.store.release(version.collection)
+            raise
         self._exposed[version.corpus] = generation
         logger.info("on trial: %s", generation.name)
         return generation
 
     def withdraw(self, corpus: str) -> None:
-        """Let go of what is on trial, unless it has gone live meanwhile."""
+        """Let go of what is on trial, unless it has gone live meanwhile.
+
+        What searches have pinned lately is left to `end_previews`.
+        """
         with self._locks.setdefault(corpus, threading.Lock()):
             generation = self._exposed.pop(corpus, None)
-            if generation is not None and generation.collection not in self._held():
-                self._previews.pop(generation.collection, None)
+            if generation is not None and (
+                generation.collection not in self._held() | self._previews.keys()
+            ):
                 self.store.release(generation.collection)
 
     def _held(self) -> set[str]:

@@ -26,6 +26,10 @@ class Times:
     def count(self) -> int:
         return self.steps.total()
 
+    def plus(self, other: "Times") -> "Times":
+        """All times of both."""
+        return Times(self.steps + other.steps)
+
     def at_rank(self, rank: int) -> float:
         """The rank-th shortest time, from 1; within the histogram."""
         passed = 0
@@ -102,6 +106,8 @@ class Counts:
     live: Tried = field(default_factory=Tried)  # answered by the live version while the trial ran
     candidate: Tried = field(default_factory=Tried)  # canaries; failed ones were answered by live
     interleaved: Tried = field(default_factory=Tried)  # the same of interleaved answers
+    ours: Times = field(default_factory=Times)  # of live, for its part of interleaved answers
+    theirs: Times = field(default_factory=Times)  # of the candidate, for its part of them
     shadow: Tried = field(default_factory=Tried)  # copies; nobody waited for them
     shadowed: Times = field(default_factory=Times)  # of the live answers that were copied
     dropped: int = 0  # copies that found no quiet moment
@@ -148,7 +154,7 @@ def _read(like: Any, value: Any) -> Any:
 
 def _sum(one: Any, other: Any) -> Any:
     if isinstance(one, Times):
-        return Times(one.steps + other.steps)
+        return one.plus(other)
     if isinstance(one, (Mean, Tried)):
         parts = {p.name: _sum(getattr(one, p.name), getattr(other, p.name)) for p in fields(one)}
         return type(one)(**parts)

@@ -22,6 +22,8 @@ POLL_S = 0.25
 PUBLISH_S = 0.5
 # How long the last searches on a version may take before it is let go of all the same.
 GRACE_S = 6.0
+# After an error the table of trials is read again this much later.
+ERROR_WAIT_S = 1.0
 
 Apply = Callable[[IndexVersion], None]
 
@@ -128,7 +130,11 @@ class TrialWatch:
                 running = self._trials.running()
             except LockstepError as error:
                 logger.warning("trials stay as they are: %s", error)
-                self._stop.wait(1.0)
+                self._stop.wait(ERROR_WAIT_S)
+                continue
+            except Exception:  # the thread must outlive it, or no limit would stop a trial
+                logger.exception("trials stay as they are")
+                self._stop.wait(ERROR_WAIT_S)
                 continue
             for on_trial in list(self._on_trial.values()):
                 now = running.get(on_trial.trial.corpus)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import reduce
 from typing import Any
@@ -21,6 +21,8 @@ from lockstep.index.versions import IndexVersion, State
 
 # What may be tried: complete, and not what answers anyway.
 TRIABLE = frozenset({State.CANDIDATE, State.RETIRED})
+# The rest is answered by the live version, whose times the candidate's are held against.
+MAX_CANARY = 0.95
 
 
 class TrialState(StrEnum):
@@ -60,6 +62,12 @@ class Exposure:
         if self.canary + self.interleave > 1:
             raise InvalidInput(
                 f"canary {self.canary} and interleave {self.interleave} are more than 1 together."
+            )
+        if self.canary > MAX_CANARY:
+            raise InvalidInput(
+                f"The canary share is {self.canary}; at most {MAX_CANARY}, so that the live "
+                "version answers enough to compare with.",
+                next_step="Give less, or promote the version: lockstep promote",
             )
         if not 0 <= self.max_error_share < 1:
             raise InvalidInput(
@@ -265,14 +273,15 @@ _SELECT = select(trials, corpora.c.name.label("corpus")).join_from(trials, corpo
 
 def _trial(row: Row[Any]) -> Trial:
     settings = json.loads(row.settings)
-    live = settings.pop("live")
+    # A newer release may have written keys that this one does not know.
+    known = {part.name: settings[part.name] for part in fields(Exposure) if part.name in settings}
     return Trial(
         id=row.id,
         corpus=row.corpus,
         number=row.number,
-        live=live,
+        live=settings["live"],
         state=TrialState(row.state),
-        exposure=Exposure(**settings),
+        exposure=Exposure(**known),
         reason=row.reason,
         actor=row.actor,
         started_at=row.started_at,

@@ -70,30 +70,30 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
-        _check_unicode(texts)
+        _check_unicode(texts, quote=False)
         if len(texts) == 1 and self._single is not None:
-            return self._checked(texts, self._single.encode(texts[0])[None])
+            return self._checked(texts, self._single.encode(texts[0])[None], quote=False)
         prompt = self.version.manifest.query_prompt
         vectors = self._model.encode_query(
             list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
         )
-        return self._checked(texts, vectors)
+        return self._checked(texts, vectors, quote=False)
 
     def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
-        _check_unicode(texts)
+        _check_unicode(texts, quote=True)
         prompt = self.version.manifest.document_prompt
         vectors = self._model.encode_document(
             list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
         )
-        return self._checked(texts, vectors)
+        return self._checked(texts, vectors, quote=True)
 
     @staticmethod
     def truncate(vectors: Vector, dims: int) -> Vector:
         """The first `dims` numbers of each vector, normalised again: (n, dims)."""
         return truncated(vectors, dims)
 
-    def _checked(self, texts: Sequence[str], vectors: Vector) -> Vector:
+    def _checked(self, texts: Sequence[str], vectors: Vector, *, quote: bool) -> Vector:
         if not len(texts):
             return np.zeros((0, self.dim), dtype=np.float32)
         if vectors.shape[1] != self.dim:
@@ -106,17 +106,24 @@ class Encoder:
         if len(failed := unusable_rows(vectors)):
             raise EncodingFailed(
                 f"{self.version.ref} gave NaN, infinity or only zeros for {len(failed)} of "
-                f"{len(texts)} texts; the first begins {texts[failed[0]][:80]!r}.",
+                f"{len(texts)} texts; the first is {_named(texts, failed[0], quote=quote)}.",
                 next_step="Where it runs on a GPU, try device cpu: half precision may overflow.",
             )
         return normalised(vectors)
 
 
-def _check_unicode(texts: Sequence[str]) -> None:
-    for text in texts:
+def _check_unicode(texts: Sequence[str], *, quote: bool) -> None:
+    for position, text in enumerate(texts):
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise InvalidInput(
-                f"A text holds a lone surrogate: {text[:80]!r}; expected Unicode text."
+                f"There is a lone surrogate in {_named(texts, position, quote=quote)}; "
+                "expected Unicode text."
             ) from error
+
+
+def _named(texts: Sequence[str], position: int, *, quote: bool) -> str:
+    """A text as messages name it; queries by position only: their words must not reach a log."""
+    name = f"text {position + 1} of {len(texts)}"
+    return f"{name}, which begins {texts[position][:80]!r}" if quote else name

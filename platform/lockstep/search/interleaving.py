@@ -12,7 +12,7 @@ from lockstep.index.trials import Arm
 
 CONFIDENCE = 0.95
 _POWER = 0.8
-# A smaller preference than 55 to 45 is taken for none when saying how many clicks it would take.
+# A smaller preference than 55 to 45 is taken for none.
 _LEAST_PREFERENCE = 0.05
 
 
@@ -94,27 +94,36 @@ class Preference:
 
     @property
     def needed(self) -> int:
-        """About how many won answers would show the preference seen so far, 4 times out of 5.
+        """How many won answers show the least preference that matters, 4 times out of 5.
 
-        Source: Fleiss, Levin, Paik, Statistical Methods for Rates and Proportions, 2003, chapter 2.
+        It is planned ahead and does not depend on what was seen: whoever looks after each click
+        finds a "preference" between equals in one of three trials at some look. Source: Fleiss,
+        Levin, Paik, Statistical Methods for Rates and Proportions, 2003, chapter 2.
         """
-        lean = 0.0 if self.share is None or self.decided < 10 else abs(self.share - 0.5)
-        lean = min(max(lean, _LEAST_PREFERENCE), 0.49)
+        lean = _LEAST_PREFERENCE
         z, power = (float(scipy.stats.norm.ppf(q)) for q in ((1 + CONFIDENCE) / 2, _POWER))
         spread = z * 0.5 + power * math.sqrt((0.5 + lean) * (0.5 - lean))
         return math.ceil((spread / lean) ** 2)
 
     @property
     def verdict(self) -> str:
-        """What the clicks say, in words."""
+        """What the clicks say, in words; a preference only once there are as many as planned."""
+        if self.decided < self.needed:
+            more = self.needed - self.decided
+            return f"too few clicks to tell: {self._leaning}, {more} more needed"
         interval = self.interval
         if interval is not None and interval[0] > 0.5:
             return "people prefer the candidate"
         if interval is not None and interval[1] < 0.5:
             return "people prefer the live version"
-        if self.decided < self.needed:
-            return f"too few clicks to tell: {self.decided} so far, about {self.needed} needed"
         return "no preference that matters"
+
+    @property
+    def _leaning(self) -> str:
+        so_far = f"{max(self.wins, self.losses)} of {self.decided}"
+        if self.wins == self.losses:
+            return f"{self.decided} so far"
+        return f"{so_far} for the {'candidate' if self.wins > self.losses else 'live version'}"
 
 
 def _lead(answer: Shown) -> int:

@@ -124,7 +124,8 @@ class Shadow:
             try:
                 found = search(generation, self._store, copy.request)
             except Exception as error:  # whatever goes wrong with a copy, only its count tells
-                logger.debug("a copy failed on %s: %s", generation.collection, error)
+                name = type(error).__name__  # its message may quote the query
+                logger.debug("a copy failed on %s: %s", generation.collection, name)
                 _fail(copy)
                 return
         live, candidate = ([h.document_id for h in r.hits] for r in (copy.answer, found))

@@ -6,7 +6,6 @@ one generation, and its hits say from which.
 
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lockstep.corpus.log_writer import LogWriter
@@ -14,16 +13,19 @@ from lockstep.corpus.query_log import LoggedSearch, new_search_id
 from lockstep.errors import InvalidInput, Unavailable
 from lockstep.index.generation import Generation
 from lockstep.index.serving import Serving
-from lockstep.index.trial_counts import Counts, Tried
 from lockstep.index.trial_watch import OnTrial, TrialWatch
 from lockstep.index.trials import Arm
 from lockstep.search.interleaving import Drafted, team_draft
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.search.search import search
 from lockstep.search.shadow import Copy, Quiet, Shadow
+from lockstep.store.deadline import left_s, within
 from lockstep.store.port import VectorStore
 
 logger = logging.getLogger(__name__)
+
+# A candidate that hangs costs a search no more than this, and no more than half of its time.
+CANDIDATE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Answer:
     number: int = 0  # of the index version; of the live one where interleaved
     teams: list[Drafted] | None = None  # where interleaved: of each hit
     copy: Copy | None = None  # to be offered to the shadow once the answer is sent
+
+
+class _CandidateFailed(Exception):
+    """The candidate gave no answer; its message says why, without the query's words."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +82,33 @@ class Traffic:
         arm = trial.arm(place)
         # One generation from here on: a promotion meanwhile changes nothing for this search.
         live = self.serving.current(trial.corpus)
-        if arm is Arm.CANDIDATE and (answer := self._by_candidate(on_trial, request)) is not None:
-            return answer
-        if (
-            arm is Arm.INTERLEAVED
-            and request.group_by_document
-            and (answer := self._interleaved(on_trial, live, request, key)) is not None
-        ):
-            return answer
+        failure: _CandidateFailed | None = None
+        try:
+            if (answer := self._with_candidate(arm, on_trial, live, request, key)) is not None:
+                return answer
+        except _CandidateFailed as error:
+            failure = error
         response = self._by_live(on_trial, live, request)
+        if failure is not None:  # where live fails as well, it is not the candidate's fault
+            _count_failure(on_trial, arm, failure)
         sampled = arm is Arm.LIVE and random.random() < trial.exposure.shadow
         copy = Copy(on_trial, request, response) if sampled else None
         return Answer(response, number=live.version.number, copy=copy)
+
+    def _with_candidate(
+        self,
+        arm: Arm,
+        on_trial: OnTrial,
+        live: Generation,
+        request: SearchRequest,
+        key: str | None,
+    ) -> Answer | None:
+        """An answer that the candidate has a part in; None where live is to answer alone."""
+        if arm is Arm.CANDIDATE:
+            return self._by_candidate(on_trial, request)
+        if arm is Arm.INTERLEAVED and request.group_by_document:
+            return self._interleaved(on_trial, live, request, key)
+        return None
 
     def _by_live(
         self, on_trial: OnTrial, live: Generation, request: SearchRequest
@@ -103,7 +124,7 @@ class Traffic:
         return response
 
     def _by_candidate(self, on_trial: OnTrial, request: SearchRequest) -> Answer | None:
-        response = self._tried(on_trial, request, lambda counts: counts.candidate)
+        response = self._tried(on_trial, request)
         if response is None:
             return None
         with on_trial.counting() as counts:
@@ -115,7 +136,7 @@ class Traffic:
     ) -> Answer | None:
         """Both lists from the top, drafted, and of that the page that was asked for."""
         whole = replace(request, offset=0, limit=request.window)
-        theirs = self._tried(on_trial, whole, lambda counts: counts.interleaved)
+        theirs = self._tried(on_trial, whole)
         if theirs is None:
             return None
         ours = search(live, self.store, whole)
@@ -129,44 +150,45 @@ class Traffic:
         took = _sum(ours.took_ms, theirs.took_ms)
         with on_trial.counting() as counts:
             counts.interleaved.answer(took.total)
+            counts.ours.add(ours.took_ms.total)
+            counts.theirs.add(theirs.took_ms.total)
         shown = [hits[one.team][one.id] for one in drafted]
         response = replace(ours, hits=shown, took_ms=took)
         return Answer(response, Arm.INTERLEAVED, number=live.version.number, teams=drafted)
 
-    def _tried(
-        self, on_trial: OnTrial, request: SearchRequest, kind: Callable[[Counts], Tried]
-    ) -> SearchResponse | None:
-        """The candidate's answer; None where live has to answer, whatever the reason."""
+    def _tried(self, on_trial: OnTrial, request: SearchRequest) -> SearchResponse | None:
+        """The candidate's answer; None where live has to answer, and that is no failure.
+
+        Leaves live at least half of the time there is. Raises _CandidateFailed.
+        """
         try:
-            with on_trial.using() as generation:
+            with on_trial.using() as generation, within(min(CANDIDATE_S, left_s() / 2)):
                 if generation is not None:
                     return search(generation, self.store, request)
         except InvalidInput:
             return None  # live answers it, or says what is wrong with it
         except Exception as error:  # no caller may suffer for what a candidate does
-            why = str(error)
-        else:
-            if on_trial.error is None:
-                return None  # it is being loaded
-            why = on_trial.error
-        with on_trial.counting() as counts:
-            kind(counts).failed += 1
-            failed = kind(counts).failed
-        # A candidate in trouble fails every time: the first time is news, the rest is counted.
-        level = logging.WARNING if failed == 1 else logging.DEBUG
-        logger.log(level, "live answers instead of v%d: %s", on_trial.trial.number, why)
-        return None
+            # Of errors only the type: a message may quote the query.
+            raise _CandidateFailed(type(error).__name__) from error
+        if on_trial.error is not None:
+            raise _CandidateFailed(on_trial.error)
+        return None  # it is being loaded
 
     def _keep(
         self, corpus: str, request: SearchRequest, answer: Answer, trial_id: int | None
     ) -> str | None:
-        """Keep a search if it is among those to be kept; its id."""
-        if answer.arm is not Arm.INTERLEAVED and not self.log.is_sampled():
+        """Keep a search if it is among those to be kept; its id.
+
+        Interleaved ones are kept all, or clicks could not be credited; their words are kept only
+        of those that would be kept anyway.
+        """
+        sampled = self.log.is_sampled()
+        if answer.arm is not Arm.INTERLEAVED and not sampled:
             return None
         entry = LoggedSearch(
             id=new_search_id(),
             corpus=corpus,
-            query=request.query,
+            query=request.query if sampled else None,
             mode=request.mode.value,
             number=answer.number,
             arm=answer.arm.value,
@@ -176,6 +198,16 @@ class Traffic:
             teams=[one.team.value for one in answer.teams] if answer.teams is not None else None,
         )
         return entry.id if self.log.offer(entry) else None
+
+
+def _count_failure(on_trial: OnTrial, arm: Arm, failure: _CandidateFailed) -> None:
+    with on_trial.counting() as counts:
+        tried = counts.candidate if arm is Arm.CANDIDATE else counts.interleaved
+        tried.failed += 1
+        failed = tried.failed
+    # A candidate in trouble fails every time: the first time is news, the rest is counted.
+    level = logging.WARNING if failed == 1 else logging.DEBUG
+    logger.log(level, "live answered instead of v%d: %s", on_trial.trial.number, failure)
 
 
 def _by_document(response: SearchResponse) -> dict[str, Hit]:

@@ -73,7 +73,7 @@ def test_promoting_ends_the_trial(cli: Cli) -> None:
     assert cli("promote", "docs", "--force", "--reason", "as agreed").code == 0
 
     document = cli("trial", "show", "docs", "--json").json
-    assert (document["state"], document["reason"]) == ("ended", "v2 is promoted.")
+    assert (document["state"], document["reason"]) == ("ended", "v2 is judged for promotion.")
 
 
 def test_a_table_of_figures(cli: Cli, root: Path) -> None:
@@ -97,4 +97,4 @@ def test_a_table_of_figures(cli: Cli, root: Path) -> None:
 
     for line in ("live", "candidate", "copies (shadow)", "0.549 (0.544 to 0.555)", "0.649"):
         assert line in shown
-    assert "too few clicks to tell: 0 so far, about 783 needed" in shown
+    assert "too few clicks to tell: 0 so far, 783 more needed" in shown

@@ -1,16 +1,21 @@
 """The query log: what it keeps of a search, what it does not, and for how long."""
 
+import queue
 import sqlite3
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
 from lockstep.corpus.log_writer import CAPACITY, LogWriter
 from lockstep.corpus.query_log import LoggedSearch, QueryLog, new_search_id
-from lockstep.errors import InvalidInput, SearchNotFound
+from lockstep.corpus.schema import searches
+from lockstep.errors import InvalidInput, InvalidSetting, SearchNotFound
 from lockstep.settings import QueryLogSettings
 
 DAY_S = 86_400.0
@@ -26,7 +31,7 @@ def log(database: Database, tmp_path: Path) -> QueryLog:
     return QueryLog(database, QueryLogSettings(share=1.0, days=2), tmp_path / "query_log.key")
 
 
-def logged(query: str, *, at: float | None = None) -> LoggedSearch:
+def logged(query: str | None, *, at: float | None = None) -> LoggedSearch:
     at = time.time() if at is None else at
     return LoggedSearch(new_search_id(), "docs", query, "hybrid", 1, "live", ["a", "b"], 1.5, at=at)
 
@@ -63,13 +68,66 @@ def test_digests_depend_on_a_key_that_only_its_owner_may_read(
     database: Database, tmp_path: Path
 ) -> None:
     def log(name: str) -> QueryLog:
-        return QueryLog(database, QueryLogSettings(), tmp_path / name)
+        return QueryLog(database, QueryLogSettings(redact=True), tmp_path / name)
 
     assert log("one").digest("red") == log("one").digest("red")
     assert log("one").digest("red") != log("two").digest("red")
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o600
     assert len((tmp_path / "one").read_bytes()) == 32
     assert len(list(tmp_path.glob("one*"))) == 1
+
+
+def test_plain_searches_need_no_key_and_servers_agree_on_their_digests(
+    database: Database, tmp_path: Path
+) -> None:
+    """As in a container whose workspace folder can only be read."""
+    unwritable = tmp_path / "a file"
+    unwritable.write_bytes(b"")
+    one, other = (
+        QueryLog(database, QueryLogSettings(share=1.0), folder / "key")
+        for folder in (unwritable, tmp_path)
+    )
+    LogWriter(one).log.write([logged("red")])
+
+    assert one.sample("docs", 9) == ["red"]
+    assert one.digest("Red  river") == other.digest("red river") != one.digest("blue")
+    assert not (tmp_path / "key").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", b"x" * 65])
+def test_nothing_is_redacted_without_a_good_key(
+    database: Database, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content or b"")
+    key_file = file / "key" if content is None else file
+    writer = LogWriter(QueryLog(database, QueryLogSettings(redact=True), key_file))
+
+    with pytest.raises(InvalidSetting, match=r"redact needs a key|expected 32 to 64"):
+        writer.start()
+
+
+def test_a_search_kept_for_its_clicks_alone_has_neither_words_nor_digest(
+    log: QueryLog, database: Database
+) -> None:
+    entry = logged(None)
+    log.write([entry])
+    log.click("docs", entry.id, "a")
+
+    assert log.get("docs", entry.id) == entry
+    assert log.sample("docs", 9) == []
+    with database.reading() as connection:
+        assert connection.scalars(select(searches.c.query_digest)).all() == [""]
+
+
+def test_a_clock_that_jumps_ahead_makes_nothing_old(
+    log: QueryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write([logged("red")])
+    a_year_on = time.time() + 365 * DAY_S
+    monkeypatch.setattr("lockstep.corpus.query_log.time.time", lambda: a_year_on)
+
+    assert log.forget_old() == 0
 
 
 def test_what_is_too_old_is_forgotten_with_its_clicks(log: QueryLog, database: Database) -> None:
@@ -128,6 +186,46 @@ def test_the_writer_keeps_what_is_offered(log: QueryLog) -> None:
 
     assert log.count("docs") == 451
     assert writer.dropped == 0
+
+
+class Gate(QueryLog):
+    """A database that takes a batch each time it is let."""
+
+    def __init__(self) -> None:
+        self.settings = QueryLogSettings()
+        self.asked: queue.Queue[list[str]] = queue.Queue()
+        self.let = threading.Semaphore(0)
+
+    def write(self, entries: Sequence[LoggedSearch]) -> None:
+        self.asked.put([entry.id for entry in entries])
+        self.let.acquire()
+
+    def forget_old(self) -> int:
+        return 0
+
+
+def test_a_flush_waits_for_what_came_before_it_and_not_for_more() -> None:
+    gate = Gate()
+    writer = LogWriter(gate)
+    writer.start()
+    first, second = logged("first"), logged("second")
+    writer.offer(first)
+    assert gate.asked.get(timeout=30) == [first.id]
+    flushed = threading.Thread(target=writer.flush, args=(30.0,))
+    flushed.start()
+    writer.offer(second)
+    assert writer.is_waiting(first.id)
+    assert not writer.is_waiting("unknown")
+
+    gate.let.release()
+    assert gate.asked.get(timeout=30) == [second.id]  # it is being written, and is not awaited
+    flushed.join(10)
+
+    assert not flushed.is_alive()
+    assert not writer.is_waiting(first.id)
+    assert writer.is_waiting(second.id)
+    gate.let.release()
+    writer.stop()
 
 
 def test_a_full_queue_drops_and_counts(log: QueryLog) -> None:

@@ -1,5 +1,6 @@
 """The table of trials: who starts and ends them, and where callers stand."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
+from lockstep.corpus.schema import trials as table
 from lockstep.errors import TrialNotFound, TrialRefused
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.spec import IndexSpec
@@ -130,6 +133,19 @@ def test_a_caller_keeps_its_place_in_a_trial_and_gets_another_in_the_next(
         for key in keys
     )
     assert again / (both / 2) == pytest.approx(0.2, abs=0.08)  # as likely as for anybody
+
+
+def test_a_setting_of_a_newer_release_is_passed_over(
+    trials: Trials, catalog: IndexCatalog, live: IndexVersion, database: Database
+) -> None:
+    add(catalog, State.CANDIDATE)
+    trials.start(live, None, EXPOSURE)
+    with database.writing() as connection:
+        known = connection.execute(select(table.c.settings)).scalar_one()
+        newer = json.dumps({**json.loads(known), "max_memory": 3})
+        connection.execute(update(table).values(settings=newer))
+
+    assert trials.running()["docs"].exposure == EXPOSURE
 
 
 def test_counts_are_the_sum_over_servers(

@@ -160,11 +160,13 @@ def test_nan_names_the_text(load: Load, model: Path) -> None:
     weights["embeddings.word_embeddings.weight"][token] = np.nan
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     encoder = load(model)
-    match = r"m@2 gave NaN.* for 1 of 3 texts; the first begins 'a qq b'"
+    match = r"m@2 gave NaN.* for 1 of 3 texts; the first is text 2 of 3, which begins 'a qq b'"
     with pytest.raises(EncodingFailed, match=match):
         encoder.encode_passages(["fine", "a qq b", "fine too"], batch_size=1)
-    with pytest.raises(EncodingFailed, match="1 of 1"):
-        encoder.encode_queries(["a qq b"])
+    for queries in (["a qq b"], ["fine", "a qq b"]):
+        with pytest.raises(EncodingFailed, match=f"text {len(queries)} of") as raised:
+            encoder.encode_queries(queries)
+        assert "qq" not in str(raised.value)  # the words of a query must not reach a log
 
 
 def test_another_dimension_than_the_manifests(
@@ -179,9 +181,10 @@ def test_another_dimension_than_the_manifests(
 
 def test_a_lone_surrogate(load: Load, model: Path) -> None:
     encoder = load(model)
-    for encode in (encoder.encode_queries, encoder.encode_passages):
-        with pytest.raises(InvalidInput, match="lone surrogate"):
-            encode(["a\ud800b"])
+    with pytest.raises(InvalidInput, match="lone surrogate in text 1 of 1, which begins 'word"):
+        encoder.encode_passages(["word \ud800"])
+    with pytest.raises(InvalidInput, match="lone surrogate in text 1 of 1; expected"):
+        encoder.encode_queries(["word \ud800"])
 
 
 def test_a_device_that_is_not_there(

@@ -74,15 +74,32 @@ def test_clicks_are_credited_to_the_team_with_more_of_them() -> None:
 @pytest.mark.parametrize(
     ("wins", "losses", "says"),
     [
-        (0, 0, "too few clicks to tell: 0 so far, about 783 needed"),
-        (6, 4, "too few clicks to tell: 10 so far, about 194 needed"),
-        (60, 30, "people prefer the candidate"),
-        (30, 60, "people prefer the live version"),
+        (0, 0, "too few clicks to tell: 0 so far, 783 more needed"),
+        (5, 5, "too few clicks to tell: 10 so far, 773 more needed"),
+        (60, 30, "too few clicks to tell: 60 of 90 for the candidate, 693 more needed"),
+        (0, 782, "too few clicks to tell: 782 of 782 for the live version, 1 more needed"),
+        (450, 333, "people prefer the candidate"),
+        (333, 450, "people prefer the live version"),
         (500, 500, "no preference that matters"),
     ],
 )
 def test_a_preference_in_words(wins: int, losses: int, says: str) -> None:
     assert Preference(wins, losses, ties=0).verdict == says
+
+
+def test_equals_are_hardly_ever_told_apart_however_often_one_looks() -> None:
+    """Until there are as many clicks as planned, a look at each of them shows no preference."""
+    coin = random.Random(4)
+    preferred = 0
+    for _ in range(20):
+        wins = losses = 0
+        while wins + losses < 800:
+            wins, losses = (wins + 1, losses) if coin.random() < 0.5 else (wins, losses + 1)
+            looks = (wins + losses) % 40 == 0 or wins + losses > 780
+            if looks and "prefer " in Preference(wins, losses, ties=0).verdict:
+                preferred += 1
+                break
+    assert preferred <= 3
 
 
 def test_the_interval_is_that_of_clopper_and_pearson() -> None:
