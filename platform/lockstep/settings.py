@@ -83,7 +83,7 @@ TEMPLATE = """\
 # share = 0.0                # of searches that are kept: 0 to 1
 # redact = false             # keep a digest of the query instead of its words
 # days = 30                  # older ones are deleted
-# key_file = ""              # for redact; empty: .lockstep/query_log.key; servers must share it
+# key_path = ""              # for redact; empty: .lockstep/query_log.key; servers must share it
 """
 
 
@@ -119,7 +119,7 @@ class QueryLogSettings(BaseModel):
     share: Share = 0.0
     redact: bool = False
     days: Annotated[float, Field(gt=0)] = 30
-    key_file: str = ""
+    key_path: str = ""
 
 
 class Settings(BaseSettings):
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
 
     def resolved_query_log_key(self) -> Path:
         """The file of the query log's key, a relative path taken from the workspace."""
-        return self.root / (self.query_log.key_file or f"{DATA_NAME}/query_log.key")
+        return self.root / (self.query_log.key_path or f"{DATA_NAME}/query_log.key")
 
 
 def load_settings(root: Path) -> Settings:

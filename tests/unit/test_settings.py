@@ -78,5 +78,5 @@ def test_the_key_of_the_query_log_lies_in_the_workspace_or_where_it_is_told(tmp_
     init_workspace(tmp_path)
     assert load_settings(tmp_path).resolved_query_log_key() == tmp_path / ".lockstep/query_log.key"
     for told, expected in (("keys/log", tmp_path / "keys/log"), ("/run/key", Path("/run/key"))):
-        (tmp_path / "lockstep.toml").write_text(f'[query_log]\nkey_file = "{told}"\n')
+        (tmp_path / "lockstep.toml").write_text(f'[query_log]\nkey_path = "{told}"\n')
         assert load_settings(tmp_path).resolved_query_log_key() == expected

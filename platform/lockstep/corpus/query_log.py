@@ -239,7 +239,7 @@ def _read_or_make_key(path: Path) -> bytes:
     except OSError as error:
         raise InvalidSetting(
             f"query_log.redact needs a key, and {path} can neither be read nor made: {error}.",
-            next_step="Set query_log.key_file to a file that this server may read "
+            next_step="Set query_log.key_path to a file that this server may read "
             "(head -c 32 /dev/urandom > FILE), or query_log.redact to false.",
         ) from error
     if not _KEY_BYTES <= len(key) <= _LONGEST_KEY_BYTES:
