@@ -153,6 +153,7 @@ def remember_passages() -> None:
             known[(*key, text)] = vector
         return np.array([known[(*key, text)] for text in texts], np.float32)
 
+    # Every encoder of this process, however it is loaded: `promote` loads its own.
     Encoder.encode_passages = remembered  # type: ignore[method-assign]
 
 

