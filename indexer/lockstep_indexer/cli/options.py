@@ -60,6 +60,20 @@ def index_version(text: str) -> int:
     return int(found[1])
 
 
+VersionArgument = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="VERSION",
+        parser=index_version,
+        help="3 or v3. Without it: the newest candidate.",
+        show_default=False,
+    ),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")
+]
+
+
 _COMMON = {"workspace": WorkspaceOption, "json": JsonOption, "verbose": VerboseOption}
 _DEFAULTS: dict[str, Any] = {"workspace": None, "json": False, "verbose": False}
 

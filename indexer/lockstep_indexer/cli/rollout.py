@@ -8,7 +8,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lockstep_indexer.cli.gates import gate_table, showing_gates
-from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command, index_version
+from lockstep_indexer.cli.options import (
+    ROLLING_OUT,
+    CorpusArgument,
+    ReasonOption,
+    VersionArgument,
+    command,
+)
 from lockstep_indexer.cli.render import done, duration, megabytes, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
 from lockstep_indexer.cli.status import version_json
@@ -16,19 +22,6 @@ from lockstep_indexer.cli.status import version_json
 if TYPE_CHECKING:
     from lockstep.index.probe import ProbeReport
     from lockstep.index.rollouts import Collected, Swap
-
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")
-]
-VersionArgument = Annotated[
-    int | None,
-    typer.Argument(
-        metavar="VERSION",
-        parser=index_version,
-        help="3 or v3. Without it: the newest candidate.",
-        show_default=False,
-    ),
-]
 
 
 def promote(

@@ -6,7 +6,13 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command, index_version
+from lockstep_indexer.cli.options import (
+    ROLLING_OUT,
+    CorpusArgument,
+    ReasonOption,
+    VersionArgument,
+    command,
+)
 from lockstep_indexer.cli.render import age, done, facts, heading, next_step, note, table
 from lockstep_indexer.cli.session import Json, Session
 
@@ -26,15 +32,7 @@ def _share(help: str) -> Any:
 def start(
     session: Session,
     corpus: CorpusArgument,
-    version: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="[VERSION]",
-            parser=index_version,
-            help="3 or v3. Without it: the newest candidate.",
-            show_default=False,
-        ),
-    ] = None,
+    version: VersionArgument = None,
     shadow: Annotated[float, _share("Of the searches: repeat them on it, unseen.")] = 0.0,
     canary: Annotated[float, _share("Of the callers: let it answer them.")] = 0.0,
     interleave: Annotated[float, _share("Of the callers: show the best of both in turns.")] = 0.0,
@@ -49,9 +47,7 @@ def start(
             help="Stop when its p95 is surely more than this many times that of live.",
         ),
     ] = 2.0,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")
-    ] = "",
+    reason: ReasonOption = "",
 ) -> None:
     """Let a share of the live searches meet a version.
 
@@ -77,9 +73,7 @@ def start(
 def stop(
     session: Session,
     corpus: CorpusArgument,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")
-    ] = "",
+    reason: ReasonOption = "",
 ) -> None:
     """End a trial: live answers every search again."""
     with session.workspace() as workspace:
