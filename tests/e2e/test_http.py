@@ -13,26 +13,9 @@ import httpx2
 import pytest
 from actions import fork_server, run_promote, run_rollback
 from server_process import ServerProcess, until
-from workspaces import CORPUS, build_live, build_next, new_root
+from workspaces import CORPUS
 
 from lockstep.bootstrap import open_workspace
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """v1 is live; v2, by another model with another space, is a candidate."""
-    folder = tmp_path_factory.mktemp("built")
-    root = new_root(folder / "workspace")
-    with open_workspace(root) as workspace:
-        build_live(workspace, folder)
-        build_next(workspace, folder, seed=2, promote=False)
-    return root
-
-
-@pytest.fixture
-def root(built: Path, tmp_path: Path) -> Path:
-    """A copy for one test, where it may break what it likes."""
-    return shutil.copytree(built, tmp_path / "workspace")
 
 
 @pytest.fixture
