@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from actions import add_model, document
-from workspaces import CORPUS, build_live, build_next, new_root
+from workspaces import CORPUS, build_live, build_next, generation, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import (
@@ -22,6 +23,7 @@ from lockstep.index.applier import Applier
 from lockstep.index.rollouts import Consent
 from lockstep.index.spec import SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
+from lockstep.store.port import CollectionSchema
 from lockstep_indexer.build import reindex as module
 from lockstep_indexer.build.reindex import reindex
 
@@ -74,6 +76,20 @@ def test_a_collection_that_another_workspace_built_is_not_written_to(
     with pytest.raises(CollectionExists, match=r"another workspace built \(with theirs@1\)"):
         reindex(workspace, CORPUS, model, SpecOptions())
     assert workspace.store.count("docs--v0002") == 0
+
+
+def test_a_collection_that_the_former_holder_of_the_lease_made_just_now_is_used(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = workspace.store.create
+
+    def create_too_late(name: str, schema: CollectionSchema, metadata: dict[str, Any]) -> None:
+        create(name, schema, metadata)  # as the other process does between look and creation
+        create(name, schema, metadata)
+
+    monkeypatch.setattr(workspace.store, "create", create_too_late)
+    done = build_next(workspace, tmp_path, seed=2, promote=False)
+    assert workspace.prober.check(generation(workspace, 2), done.version.applied_seq).problems == ()
 
 
 def test_a_build_whose_collection_is_damaged_fails_and_the_next_begins_anew(

@@ -145,17 +145,26 @@ def _require_unfinished(workspace: Workspace, version: IndexVersion) -> None:
 
 def _create_collection(workspace: Workspace, version: IndexVersion, dim: int, lease: Lease) -> None:
     """Create the collection, unless an interrupted build of this very version has done so."""
-    there = workspace.store.collections().get(version.collection)
-    if there == version.manifest():
+    if _has_collection(workspace, version):
         return
-    if there is not None:
+    workspace.catalog.checkpoint(version, 0, lease)  # whatever was applied is gone with it
+    try:
+        workspace.store.create(version.collection, version.spec.schema(dim), version.manifest())
+    except CollectionExists:  # perhaps made just now by the process that lost the lease to us
+        if not _has_collection(workspace, version):
+            raise
+
+
+def _has_collection(workspace: Workspace, version: IndexVersion) -> bool:
+    """Whether the version's own collection exists; raises CollectionExists for another's."""
+    there = workspace.store.collections().get(version.collection)
+    if there not in (None, version.manifest()):
         raise CollectionExists(
             f"The vector store holds a collection '{version.collection}' that another workspace "
             f"built (with {there.get('model')}).",
             next_step="Give this corpus another name, or this workspace a vector store of its own.",
         )
-    workspace.catalog.checkpoint(version, 0, lease)  # whatever was applied is gone with it
-    workspace.store.create(version.collection, version.spec.schema(dim), version.manifest())
+    return there is not None
 
 
 @contextmanager
