@@ -162,7 +162,7 @@ def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, reading: Cli)
     def broken(*_: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr("lockstep.corpus.change_log.Corpora.names", broken)
+    monkeypatch.setattr("lockstep_indexer.cli.status._overview", broken)
     result = reading("status")
     assert result.code == 1
     assert_clear(result)
@@ -177,7 +177,7 @@ def test_an_interruption_says_that_it_is_safe_to_go_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lockstep.corpus.change_log.Corpora.names", interrupted)
+    monkeypatch.setattr("lockstep_indexer.cli.status._overview", interrupted)
     result = reading("status")
     assert result.code == errors.INTERRUPTED
     assert "safe to run the same command again" in result.err

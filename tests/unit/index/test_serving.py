@@ -38,17 +38,18 @@ def serving(store: Store, monkeypatch: pytest.MonkeyPatch) -> Serving:
     nothing: Any = None
     any_store: Any = store
     loaded = SimpleNamespace(version=VERSION, collection=COLLECTION, name="docs v2")
-    monkeypatch.setattr(Serving, "_load", lambda self, version, prepare: loaded)
-    return Serving(nothing, nothing, any_store, nothing)
+    serving = Serving(nothing, nothing, any_store, nothing)
+    monkeypatch.setattr(serving, "_load", lambda version, prepare: loaded)
+    return serving
 
 
 def test_a_version_that_cannot_be_exposed_is_let_go_of(
     serving: Serving, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Serving, version: Any, prepare: Any) -> None:
+    def fail(version: Any, prepare: Any) -> None:
         raise ProbeFailed("Its vectors are of another model.")
 
-    monkeypatch.setattr(Serving, "_load", fail)
+    monkeypatch.setattr(serving, "_load", fail)
 
     with pytest.raises(ProbeFailed):
         serving.expose(VERSION, prepare)
