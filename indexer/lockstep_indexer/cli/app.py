@@ -90,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept_any_text()
     as_json = "--json" in flags
     verbose = bool({"-v", "--verbose"} & set(flags))
+    if (broken := _not_text(arguments)) is not None:
+        return errors.report(errors.of_usage(broken, "lockstep"), as_json=as_json)
     try:
         code = app(arguments, prog_name="lockstep", standalone_mode=False)
     except SystemExit as error:
@@ -105,6 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == errors.INTERRUPTED:  # Typer turned Ctrl-C into an exit
         return errors.report(errors.of_interrupt(), as_json=as_json)
     return code if isinstance(code, int) else errors.DONE
+
+
+def _not_text(arguments: Sequence[str]) -> str | None:
+    """What is wrong with an argument of bytes that are no UTF-8, which no database takes."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            return f"The argument {argument!a} is not UTF-8; expected text, or a path of text."
+    return None
 
 
 def _failure(error: BaseException) -> errors.Failure:

@@ -184,6 +184,14 @@ def test_an_interruption_says_that_it_is_safe_to_go_on(
     assert reading("status", "--json").json["error"]["exit_code"] == errors.INTERRUPTED
 
 
+@pytest.mark.parametrize("command", ["search", "status", "ingest"])
+def test_an_argument_that_is_no_text_is_refused(reading: Cli, command: str) -> None:
+    result = reading(command, "docs\udcff", "red")
+    assert result.code == errors.USAGE
+    assert_clear(result)
+    assert r"'docs\udcff' is not UTF-8" in result.err
+
+
 TOKENS = [
     "status", "search", "model", "show", "list", "promote", "rollback", "ingest", "doctor",
     "docs", "bare", "nowhere", "tiny", "tiny@1", "v9", "-1", "", "--", "--limit", "--filter", "{}",
