@@ -211,6 +211,6 @@ def test_bytes_that_are_no_text_are_no_crash(root: Path) -> None:
     done = subprocess.run(
         [*LOCKSTEP, "search", b"\xff\xfe", "caf\u00e9"], cwd=root, capture_output=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert done.stderr.startswith(b"error: ")
