@@ -2,8 +2,14 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # A promotion asks both versions every sampled query. Tests promote all day, with models that tell
 # nothing about quality: few queries and samples are enough, too few for the latency gate to have a
 # say. Tests of the gates choose for themselves.
 os.environ.setdefault("LOCKSTEP_GATES__QUERIES", "10")
 os.environ.setdefault("LOCKSTEP_GATES__IDENTITY_SAMPLES", "64")
+
+# A busy machine is no bug: no example has a deadline.
+settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lockstep")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_qdrant import LIVE_GRPC_PORT, LIVE_URL
 from numpy.typing import NDArray
@@ -839,7 +839,7 @@ operations = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(script=st.lists(operations, min_size=1, max_size=8), seed=st.integers(0, 1000))
 def test_the_same_operations_give_the_same_rankings(
     pair: list[VectorStore], script: list[tuple[str, int, int]], seed: int

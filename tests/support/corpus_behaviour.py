@@ -275,7 +275,6 @@ class CorpusBehaviour:
 
     @settings(
         max_examples=40,
-        deadline=None,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.differing_executors,

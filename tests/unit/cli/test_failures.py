@@ -199,9 +199,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tokens=st.lists(st.sampled_from(TOKENS), min_size=1, max_size=6))
 def test_no_command_line_ends_in_a_traceback(template: Path, tokens: list[str]) -> None:
     if ("promote" in tokens[:1] and "docs" in tokens) or "doctor" in tokens[:1]:

@@ -167,9 +167,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path, corpora: Corpora) -
     assert peak < 60 << 20
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("xyz")), min_size=1),
     batch_documents=st.integers(1, 5),

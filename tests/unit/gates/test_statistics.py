@@ -51,7 +51,7 @@ def test_a_loss_beyond_the_margin_needs_no_more_queries() -> None:
 
 
 @given(shift=st.floats(-1, 1), count=st.integers(2, 30))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_the_difference_lies_inside_its_interval(shift: float, count: int) -> None:
     found = paired(draws(shift, 0.1, count), np.zeros(count))
     assert found.low <= found.difference <= found.high

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import InvalidInput
@@ -28,7 +28,6 @@ def counts(
     return made
 
 
-@settings(deadline=None)  # the first example loads scipy.stats
 @given(st.lists(st.floats(0.1, 10_000), min_size=1, max_size=200))
 def test_quantiles_are_off_by_no_more_than_a_step(times: list[float]) -> None:
     made = Times()

@@ -29,7 +29,7 @@ def _text(counts: dict[str, int]) -> str:
     return " ".join(" ".join([word] * count) for word, count in counts.items())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(_COUNTS)
 def test_lengths_and_counts_are_exact(counts: dict[str, int]) -> None:
     encoder = _encoder()
@@ -43,7 +43,7 @@ def test_lengths_are_exact_for_any_text_that_fits_a_model(count: int) -> None:
     assert _encoder().lengths(["wing " * count]) == [count]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     _COUNTS,
     st.floats(0, 5),
@@ -64,7 +64,6 @@ def test_weights_follow_the_formula(
 
 
 @given(st.text(st.characters(codec="utf-8")), st.sampled_from(LANGUAGES))
-@settings(deadline=None)
 def test_queries_and_passages_have_the_same_terms(text: str, language: str) -> None:
     encoder = _encoder(language)
     query, (passage,) = encoder.encode_query(text), encoder.encode_passages([text])

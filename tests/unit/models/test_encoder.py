@@ -52,7 +52,7 @@ def test_unit_vectors_of_the_manifests_dimension(load: Load, model: Path) -> Non
     assert encoder.encode_queries([]).shape == (0, 32)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(codec="utf-8"), max_size=300))
 def test_any_text_gives_the_librarys_vector(
     shared: Encoder, library: SentenceTransformer, text: str
