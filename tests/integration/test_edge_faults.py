@@ -10,10 +10,13 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+import psutil
 import pytest
 
 import lockstep.store.edge
@@ -24,7 +27,9 @@ from lockstep.errors import (
     StorageFull,
     StoreUnavailable,
 )
+from lockstep.store import edge_collection
 from lockstep.store.edge import EdgeStore
+from lockstep.store.edge_process import WorkerProcess
 from lockstep.store.port import CollectionSchema, DenseBranch, Points, SparseVector
 
 DIM = 32
@@ -192,18 +197,20 @@ class TestKilledProcesses:
             time.sleep(600)
             """,
         )
-        worker = int(heard(process))
-        marker = root / "collections" / "wide" / "marker.json"
+        workers = [int(heard(process))]
+        folder = root / "collections" / "wide"
         if at_work:
             assert heard(process) == "optimizing"
-            wait_until(lambda: json.loads(marker.read_text())["segments"] is None)
-            time.sleep(0.3)
-        assert is_running(worker)
-        assert kill(process) == []
-        wait_until(lambda: not is_running(worker))
-        if at_work:  # it did not wait for the end of its work
-            assert json.loads(marker.read_text())["segments"] is None
+            wait_until(lambda: (folder / "shard-copy" / "segments").exists())
+            time.sleep(0.5)
+            workers += [child.pid for child in psutil.Process(process.pid).children()]
+            assert len(set(workers)) == 3  # two collections, and the copy
+        assert is_running(workers[0])
+        assert kill(process) == []  # it did not wait for the end of its work
+        wait_until(lambda: not any(is_running(worker) for worker in workers))
+        assert json.loads((folder / "marker.json").read_text())["shard"] == "shard"
         assert store.count("wide") == 12000
+        assert not (folder / "shard-copy").exists()
 
     def test_the_next_call_opens_what_a_killed_worker_had(self, store: EdgeStore) -> None:
         store.create(NAME, SCHEMA, {})
@@ -317,6 +324,153 @@ class TestASecondProcess:
             writer.join()
         assert len(store.aliases()) == 50
         other.close()
+
+
+class TestOptimizingBeside:
+    """Collections that take long to optimise answer and take writes meanwhile."""
+
+    QUERY = DenseBranch(np.ones(DIM, np.float32), 3)
+
+    @pytest.fixture(autouse=True)
+    def always_beside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(edge_collection, "BESIDE_POINTS", 1)
+
+    @pytest.fixture
+    def slow(self, monkeypatch: pytest.MonkeyPatch, store: EdgeStore) -> "Halted":
+        """A store of 300 points; what it optimises waits for a word, once the copy is made."""
+        store.create(NAME, SCHEMA, {})
+        store.upsert(NAME, make_points(range(300)))
+        return Halted(monkeypatch)
+
+    def test_searches_and_writes_go_on_and_nothing_is_lost(
+        self, root: Path, store: EdgeStore, slow: "Halted"
+    ) -> None:
+        with slow.optimizing(store) as failures:
+            assert len(store.search(NAME, [self.QUERY])[0]) == 3
+            store.upsert(NAME, make_points(range(300, 400)))
+            store.upsert(NAME, make_points(range(400, 401)))
+            store.delete(NAME, {"must": [{"key": "document_id", "match": {"value": "d7"}}]})
+            assert store.count(NAME) == 400
+            expected = store.search(NAME, [self.QUERY])
+        assert failures == []
+        assert store.count(NAME) == 400
+        assert store.search(NAME, [self.QUERY]) == expected
+        folder = root / "collections" / NAME
+        assert [path.name for path in folder.glob("shard*")] == ["shard-copy"]
+        store.release(NAME)
+        assert store.count(NAME) == 400
+        store.optimize(NAME)  # and back again
+        assert [path.name for path in folder.glob("shard*")] == ["shard"]
+        assert store.count(NAME) == 400
+
+    def test_a_collection_can_be_released_meanwhile(
+        self, root: Path, store: EdgeStore, slow: "Halted"
+    ) -> None:
+        with slow.optimizing(store) as failures:
+            store.release(NAME)
+            other = EdgeStore(root)
+            assert other.count(NAME) == 300
+            other.close()
+        assert [type(error) for error in failures] == [StoreUnavailable]
+        store.upsert(NAME, make_points(range(300, 310)))
+        store.optimize(NAME)
+        assert store.count(NAME) == 310
+
+    def test_a_collection_can_be_dropped_meanwhile(self, store: EdgeStore, slow: "Halted") -> None:
+        with slow.optimizing(store) as failures:
+            store.drop(NAME)
+        assert [type(error) for error in failures] == [StoreUnavailable]
+        store.create(NAME, SCHEMA, {})
+        assert store.count(NAME) == 0
+
+    def test_the_engine_may_die_meanwhile(self, store: EdgeStore, slow: "Halted") -> None:
+        with slow.optimizing(store) as failures:
+            store.upsert(NAME, make_points(range(300, 320)))
+            os.kill(store.worker_pids()[NAME], signal.SIGKILL)
+            wait_until(lambda: not store.worker_pids())
+            assert store.count(NAME) == 320
+            store.upsert(NAME, make_points(range(320, 330)))
+        assert failures == []
+        assert store.count(NAME) == 330
+
+    @pytest.mark.slow
+    def test_what_was_flushed_survives_kills_at_any_moment(
+        self, root: Path, store: EdgeStore
+    ) -> None:
+        store.create(NAME, SCHEMA, {})
+        store.upsert(NAME, make_points(range(1000)))
+        store.release(NAME)
+        held = 1000
+        for turn in range(4):
+            process = start(
+                root,
+                f"""
+                import threading
+                from lockstep.store import edge_collection
+                edge_collection.BESIDE_POINTS = 1
+                store.count(NAME)
+                def optimize():
+                    while True:
+                        store.optimize(NAME)
+                        say("optimized")
+                threading.Thread(target=optimize, daemon=True).start()
+                number = {held}
+                while True:
+                    store.upsert(NAME, points(range(number, number + 10)))
+                    store.flush(NAME)
+                    number += 10
+                    say(number)
+                    time.sleep(0.02)
+                """,
+            )
+            said = [heard(process)]
+            while said.count("optimized") < turn % 3:
+                said.append(heard(process))
+            time.sleep(0.5 * turn)
+            said += kill(process)
+            held = max(int(word) for word in said if word.isdigit())
+            assert store.count(NAME) >= held
+            held = store.count(NAME)
+            ids = [str(UUID(int=number)) for number in range(held)]
+            assert len(store.retrieve(NAME, ids)) == held
+            store.release(NAME)
+
+
+class Halted:
+    """Optimising that waits for its word between the copy and the work on it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._copied, self._go = threading.Event(), threading.Event()
+        request = WorkerProcess.request
+
+        def halting(worker: WorkerProcess, operation: str, *arguments: Any) -> Any:
+            if operation == "optimize_copy":
+                self._copied.set()
+                wait_until(lambda: self._go.is_set() or not worker.alive())
+            return request(worker, operation, *arguments)
+
+        monkeypatch.setattr(WorkerProcess, "request", halting)
+
+    @contextmanager
+    def optimizing(self, store: EdgeStore) -> Iterator[list[Exception]]:
+        """The block runs once the copy is made; what went wrong is known after it."""
+        failures: list[Exception] = []
+
+        def optimize() -> None:
+            try:
+                store.optimize(NAME)
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=optimize)
+        thread.start()
+        try:
+            assert self._copied.wait(60)
+            yield failures
+        finally:
+            self._go.set()
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 class TestLostFiles:

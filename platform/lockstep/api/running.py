@@ -1,4 +1,4 @@
-"""What a server keeps running behind its routes: the workspace, its follower, its trials."""
+"""What a server keeps running behind its routes: the workspace, its follower, trials, upkeep."""
 
 import logging
 import time
@@ -18,6 +18,7 @@ from lockstep.index.follower import Follower
 from lockstep.index.generation import Generation
 from lockstep.index.rollouts import Swap
 from lockstep.index.trial_watch import TrialWatch
+from lockstep.index.upkeep import Upkeep
 from lockstep.search.shadow import Quiet, Shadow
 from lockstep.search.traffic import Traffic
 from lockstep.settings import Settings
@@ -91,7 +92,8 @@ def run_parts(settings: Settings) -> Iterator[Running]:
             follower.start()
             stack.callback(follower.stop)
             traffic = _traffic(workspace, follower)
-            for part in (traffic.log, traffic.shadow, traffic.watch):
+            upkeep = Upkeep(workspace.serving)
+            for part in (traffic.log, traffic.shadow, traffic.watch, upkeep):
                 part.start()
                 stack.callback(part.stop)
             yield Running(workspace, follower, traffic)

@@ -99,11 +99,11 @@ class EdgeStore:
         self._collection(collection).call("flush")
 
     def optimize(self, collection: str) -> None:
-        self._collection(collection).call("optimize")
+        self._collection(collection).optimize()
 
     def readiness(self, collection: str) -> Readiness:
-        points, ready = self._collection(collection).call("readiness")
-        return Readiness(ready, f"{points:,} points")
+        points, ready, due = self._collection(collection).call("readiness")
+        return Readiness(ready, f"{points:,} points", due)
 
     def count(self, collection: str, filter: Json | None = None) -> int:
         _check(filter)

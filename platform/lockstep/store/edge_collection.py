@@ -3,6 +3,7 @@
 import os
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,12 @@ from lockstep.store import edge_lock
 from lockstep.store.edge_manifest import Entry, Manifest, ManifestFile
 from lockstep.store.edge_process import WorkerProcess
 from lockstep.store.port import CollectionSchema, Json
+
+# Smaller collections are optimised in a moment, without a copy.
+BESIDE_POINTS = 5_000
+# Of what was written while a copy was optimised, this much may be left for when writers wait.
+_FEW = 4
+_WRITES = frozenset({"upsert", "delete"})
 
 
 class EdgeCollection:
@@ -34,6 +41,11 @@ class EdgeCollection:
         self._command = command
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
+        # The engine answers nothing while it optimises, so a second worker does that, on a copy.
+        self._optimizing = threading.Lock()
+        self._writing = threading.RLock()
+        self._optimizer: WorkerProcess | None = None
+        self._unseen: deque[tuple[str, Any]] | None = None  # writes that the copy lacks
         self._schema: CollectionSchema | None = None
 
     def schema(self) -> CollectionSchema:
@@ -41,8 +53,54 @@ class EdgeCollection:
         return self._schema or self._entry().schema
 
     def call(self, operation: str, *arguments: Any) -> Any:
+        if operation not in _WRITES:
+            return self._request(operation, *arguments)
+        with self._writing:
+            result = self._request(operation, *arguments)
+            if self._unseen is not None:
+                self._unseen.append((operation, arguments))
+        return result
+
+    def _request(self, operation: str, *arguments: Any) -> Any:
         with self._lock:
             return self._opened().request(operation, *arguments)
+
+    def optimize(self) -> None:
+        """Optimise, beside searches and writes where it would take long.
+
+        Raises StoreUnavailable where the collection is released meanwhile.
+        """
+        with self._optimizing:
+            if self.call("readiness")[0] < BESIDE_POINTS:
+                self.call("optimize")
+            else:
+                self._optimize_beside()
+
+    def _optimize_beside(self) -> None:
+        """A copy is optimised, learns what was written meanwhile, and takes the shard's place."""
+        entry = self._entry()
+        worker = WorkerProcess.start(self.name, self.folder, starter=self._starter)
+        try:
+            with self._writing:
+                self.call("flush")
+                self._optimizer, self._unseen = worker, deque()
+                worker.request("copy", entry.id, entry.schema)
+            worker.request("optimize_copy")
+            while len(self._unseen) > _FEW:
+                self._repeat(worker)
+            with self._writing:
+                while self._unseen:
+                    self._repeat(worker)
+                worker.stop()
+                self.call("use_copy")
+        finally:
+            self._optimizer = self._unseen = None
+            worker.kill()
+
+    def _repeat(self, worker: WorkerProcess) -> None:
+        if self._unseen:
+            operation, arguments = self._unseen.popleft()
+            worker.request(operation, *arguments)
 
     def create(self, schema: CollectionSchema, metadata: Json) -> None:
         entry = Entry(uuid.uuid4().hex, schema, metadata)
@@ -61,6 +119,7 @@ class EdgeCollection:
 
     def drop(self, edit: Callable[[Manifest], Manifest], remove: Callable[[], None]) -> None:
         """Close it, then take it out of the manifest, then remove its files."""
+        self._stop_optimizing()
         with self._lock:
             self._stop()
             self._schema = None
@@ -75,8 +134,15 @@ class EdgeCollection:
                 edge_lock.release(descriptor)
 
     def release(self) -> None:
+        self._stop_optimizing()
         with self._lock:
             self._stop()
+
+    def _stop_optimizing(self) -> None:
+        if (worker := self._optimizer) is not None:
+            worker.interrupt()
+            with self._optimizing:
+                pass  # its thread has seen it and let go
 
     def worker_pid(self) -> int | None:
         """The process that has the collection open now."""
@@ -91,7 +157,7 @@ class EdgeCollection:
         worker = self._start()
         try:
             entry = self._entry()  # again, now that nobody else can drop or create it
-            worker.request("open", entry.id, entry.schema)
+            worker.request("open", entry.id, entry.schema, self._optimizer is not None)
         except BaseException:
             worker.kill()
             raise

@@ -1,7 +1,8 @@
 """The folder of an embedded collection: the engine's shard, and a marker that says whose it is.
 
 The engine opens what is left of a shard in silence, so the marker names the collection's id and
-the segments that must be there.
+the segments that must be there. It also names the folder of the shard: a copy that was optimised
+takes the shard's place by one write of the marker.
 """
 
 import json
@@ -13,25 +14,47 @@ from typing import Any
 from lockstep.store.edge_errors import damaged
 from lockstep.store.edge_manifest import sync_folder
 
+# One is in use; the other is free for a copy.
+_SHARDS = ("shard", "shard-copy")
+
 
 class CollectionFolder:
     def __init__(self, collection: str, path: Path) -> None:
         self.collection = collection
         self.path = path
-        self.shard = path / "shard"
+        self.shard = path / _SHARDS[0]
         self._marker = path / "marker.json"
+
+    @property
+    def copy(self) -> Path:
+        """Where a copy of the shard is made."""
+        return self.path / _SHARDS[self.shard.name == _SHARDS[0]]
 
     def clear(self) -> None:
         """Leave an empty folder where a killed create or drop may have left another."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.shard.mkdir(parents=True)
 
+    def make_copy(self) -> None:
+        """Copy the shard, which nobody may write to meanwhile."""
+        self.remove_copy()
+        shutil.copytree(self.shard, self.copy)
+
+    def remove_copy(self) -> None:
+        shutil.rmtree(self.copy, ignore_errors=True)
+
+    def use_copy(self, entry_id: str) -> None:
+        """Put the copy in the shard's place, for good; then the shard is the copy to remove."""
+        self.shard = self.copy
+        self.mark(entry_id, segments=True)
+
     def mark(self, entry_id: str, *, segments: bool) -> None:
         """Write the marker; without segments where they are about to change."""
         names = self._segments() if segments else None
+        marker = {"id": entry_id, "segments": names, "shard": self.shard.name}
         temporary = self._marker.with_suffix(".tmp")
         with temporary.open("w") as file:
-            json.dump({"id": entry_id, "segments": names}, file)
+            json.dump(marker, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._marker)
@@ -39,10 +62,11 @@ class CollectionFolder:
         sync_folder(self.path.parent)
 
     def verify(self, entry_id: str) -> None:
-        """Raise CollectionDamaged where the folder is not the one that was created."""
+        """Find the shard; raise CollectionDamaged where it is not the one that was created."""
         marker = self._read_marker()
-        if marker.get("id") != entry_id:
+        if marker.get("id") != entry_id or marker.get("shard", _SHARDS[0]) not in _SHARDS:
             raise damaged(self.collection, f"is not what lies in '{self.path}'")
+        self.shard = self.path / marker.get("shard", _SHARDS[0])
         there = self._segments()
         lost = set(marker.get("segments") or []) - set(there)
         if lost or not there:
@@ -62,6 +86,11 @@ class CollectionFolder:
         if not folder.is_dir():
             return []
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+    def copied_bytes(self) -> int:
+        """What a copy of the shard takes, and as much again for optimising it."""
+        whole = sum(file.stat().st_size for file in self.shard.rglob("*") if file.is_file())
+        return whole + self.used_bytes()
 
     def used_bytes(self) -> int:
         """What the folder takes on the device, sparse files counted as they are."""

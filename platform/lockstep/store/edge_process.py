@@ -95,6 +95,10 @@ class WorkerProcess:
     def kill(self) -> None:
         self._end(0)
 
+    def interrupt(self) -> None:
+        """End the process while another thread waits for it, which that thread finds out."""
+        self._process.kill()
+
     def _end(self, wait_s: float) -> None:
         self._connection.close()
         if wait_s:

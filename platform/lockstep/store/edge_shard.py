@@ -34,13 +34,18 @@ MIN_INDEXED = 0.9
 # Deleted points count in BM25's document frequencies until their segment is rewritten, which
 # `optimize` does once they are this share of it. The engine's own limit is a fifth.
 MAX_DELETED = 0.05
+# Fewer changes than this are not worth an `optimize` in between.
+MIN_CHANGED = 1_000
 # The engine's default of 100 costs recall; see docs/experiments.md.
 MIN_HNSW_EF = 256
 
 
 class Shard:
     def __init__(self, shard: engine.EdgeShard, schema: CollectionSchema) -> None:
+        self.schema = schema
         self._shard = shard
+        # How many points were written or deleted since the last `optimize` of this process.
+        self._changed = 0
         self._quantized = schema.quantization != "none"
         self._dims = [dim for dim in (schema.dense_dim, schema.prefilter_dim) if dim]
 
@@ -68,10 +73,12 @@ class Shard:
         )
         batch = [_point(*row) for row in rows]
         self._shard.update(engine.UpdateOperation.upsert_points(batch))
+        self._changed += len(batch)
 
     def delete(self, filter: Json) -> None:
         matching = edge_filter(filter)
         if matching is not None:
+            self._changed += self.count(filter)
             self._shard.update(engine.UpdateOperation.delete_points_by_filter(matching))
 
     def flush(self) -> None:
@@ -80,13 +87,16 @@ class Shard:
     def optimize(self) -> None:
         self._shard.optimize()
         self._shard.flush()
+        self._changed = 0
 
-    def readiness(self) -> tuple[int, bool]:
-        """The number of points, and whether the vectors that are worth a graph are in one."""
+    def readiness(self) -> tuple[int, bool, bool]:
+        """The number of points, whether those worth a graph are in one, whether to optimise."""
         info = self._shard.info()
         graphs = sum(info.points_count * dim * 4 > FULL_SCAN_KB * 1024 for dim in self._dims)
         expected = info.points_count * (1 + graphs)  # the sparse vectors are indexed at once
-        return info.points_count, info.indexed_vectors_count >= MIN_INDEXED * expected
+        ready = info.indexed_vectors_count >= MIN_INDEXED * expected
+        many = max(MIN_CHANGED, MAX_DELETED * info.points_count)
+        return info.points_count, ready, not ready or self._changed >= many
 
     def close(self) -> None:
         self._shard.flush()

@@ -27,6 +27,8 @@ from lockstep.store.port import CollectionSchema
 # of failing. So writes stop while there is still room for what it may allocate in one step.
 RESERVE_BYTES = 64 * 2**20
 _PR_SET_PDEATHSIG = 1
+# Searches come first while a copy is optimised.
+_BESIDE_NICE = 10
 
 
 class Worker:
@@ -45,6 +47,9 @@ class Worker:
             "open": self._open,
             "upsert": self._upsert,
             "optimize": self._optimize,
+            "copy": self._copy,
+            "optimize_copy": self._optimize_copy,
+            "use_copy": self._use_copy,
             "close": self._close,
         }
         if operation in own:
@@ -66,8 +71,10 @@ class Worker:
         self._entry_id = entry_id
         self._folder.mark(entry_id, segments=True)
 
-    def _open(self, entry_id: str, schema: CollectionSchema) -> None:
+    def _open(self, entry_id: str, schema: CollectionSchema, keep_copy: bool) -> None:
         self._folder.verify(entry_id)
+        if not keep_copy:  # a killed process left it
+            self._folder.remove_copy()
         self._shard = Shard.load(str(self._folder.shard), schema)
         self._entry_id = entry_id
 
@@ -80,6 +87,25 @@ class Worker:
         self._folder.mark(self._entry_id, segments=False)
         self._opened().optimize()
         self._folder.mark(self._entry_id, segments=True)
+
+    def _copy(self, entry_id: str, schema: CollectionSchema) -> None:
+        """In a second process, while nothing is written: own a copy of the shard."""
+        os.nice(_BESIDE_NICE)
+        self._folder.verify(entry_id)
+        self._require_space("optimize", RESERVE_BYTES + self._folder.copied_bytes())
+        self._folder.make_copy()
+        self._shard = Shard.load(str(self._folder.copy), schema)
+
+    def _optimize_copy(self) -> None:
+        self._opened().optimize()
+
+    def _use_copy(self) -> None:
+        """In the first process, once the second has closed the copy: go on with it."""
+        old = self._opened()
+        self._shard = Shard.load(str(self._folder.copy), old.schema)
+        self._folder.use_copy(self._entry_id)
+        old.close()
+        self._folder.remove_copy()
 
     def _close(self) -> None:
         if self._shard is not None:

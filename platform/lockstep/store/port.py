@@ -152,6 +152,8 @@ class Readiness:
 
     ready: bool
     detail: str
+    # Whether enough has changed to call `optimize`; an engine that does so by itself never says so.
+    due: bool = False
 
 
 class VectorStore(Protocol):
@@ -197,7 +199,10 @@ class VectorStore(Protocol):
         """Return once every earlier write survives a power cut."""
 
     def optimize(self, collection: str) -> None:
-        """Build what is missing of the search indexes; return when the collection is ready."""
+        """Build what is missing of the search indexes; return when the collection is ready.
+
+        Searches and writes go on meanwhile.
+        """
 
     def readiness(self, collection: str) -> Readiness:
         """Whether searches are as fast as they will be; changes nothing."""
