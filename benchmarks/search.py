@@ -7,6 +7,7 @@ same process with the engine's own fusion. It searches a copy of the very same s
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, help="keep the index here for the next run")
     parser.add_argument("--no-latency", action="store_true")
     arguments = parser.parse_args()
+    os.environ.setdefault("LOCKSTEP_QUERY_CACHE", "0")  # else the quality's queries are known
     folder = arguments.data / arguments.collection
     judged = read_judged(folder, limit=arguments.queries)
     with tempfile.TemporaryDirectory() as scratch:

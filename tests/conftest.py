@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("LOCKSTEP_GATES__QUERIES", "10")
 os.environ.setdefault("LOCKSTEP_GATES__IDENTITY_SAMPLES", "64")
 
+# Compiling even a tiny model takes a second. Tests of compiled queries ask for it.
+os.environ.setdefault("LOCKSTEP_QUERY_ENCODER", "torch")
+
 # A busy machine is no bug: no example has a deadline.
 settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockstep")

@@ -25,7 +25,10 @@ from lockstep.index.trials import Trials
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoders import Encoders
 from lockstep.models.registry import ModelRegistry
+from lockstep.models.compiled_files import CompiledFiles
+from lockstep.models.encoder import QueryOptions
 from lockstep.search.request import SearchRequest, SearchResponse
+from lockstep.models.query_compiler import QueryCompiler
 from lockstep.search.search import search
 from lockstep.settings import Settings, load_settings
 from lockstep.store.deadline import within
@@ -108,8 +111,15 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
     database.migrate()
     corpora = Corpora(database)
     artefacts = ArtefactStore(settings.resolved_artefacts_url())
-    models = ModelRegistry(database, artefacts)
-    encoders = Encoders(models, artefacts, device=settings.device or None)
+    compiled = settings.query_encoder == "auto"
+    compiler = QueryCompiler(CompiledFiles(artefacts)) if compiled else None
+    models = ModelRegistry(database, artefacts, compiler)
+    encoders = Encoders(
+        models,
+        artefacts,
+        device=settings.device or None,
+        queries=QueryOptions(compiler, settings.query_cache, settings.query_batch),
+    )
     store = open_store(settings, command)
     catalog = IndexCatalog(database)
     leases = Leases(database)

@@ -1,7 +1,7 @@
 """Settings: read once, from lockstep.toml and the environment, and passed down."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -43,6 +43,12 @@ TEMPLATE = """\
 
 # How many passages a model sees at once, and after how many documents a build can be resumed.
 # encode_batch = 32
+# What encodes queries. "auto": on a CPU a compiled form of the model, if its vectors agree with
+# torch's, on a GPU torch. "torch": nothing is compiled.
+# query_encoder = "auto"
+# query_cache = 1024         # vectors of the last queries that each model keeps; 0: none
+# query_batch = 16           # queries of callers at the same time that are encoded together
+
 # batch_documents = 256
 
 # How long a search may take, retries included, before it fails with 503.
@@ -168,6 +174,9 @@ class Settings(BaseSettings):
         return self.root / DATA_NAME
 
     def resolved_database_url(self) -> str:
+    query_encoder: Literal["auto", "torch"] = "auto"
+    query_cache: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
+    query_batch: Annotated[int, Field(ge=1, le=256)] = 16
         """The database's URL, a relative SQLite path taken from the workspace."""
         prefix = "sqlite:///"
         if not self.database_url.startswith(prefix):

@@ -129,6 +129,7 @@ def version_json(version: "ModelVersion") -> Json:
         "max_tokens": manifest.max_tokens,
         "matryoshka_dims": list(manifest.matryoshka_dims),
         "created_at": version.created_at,
+        "query_encoder": manifest.query_encoder,
     }
 
 
@@ -162,6 +163,27 @@ def _summary(version: "ModelVersion") -> list[tuple[str, object]]:
         ("Matryoshka", ", ".join(map(str, manifest.matryoshka_dims)) or "no: no prefilter"),
         ("query prompt", repr(manifest.query_prompt) if manifest.query_prompt else ""),
         ("document prompt", repr(manifest.document_prompt) if manifest.document_prompt else ""),
+        *_queries(manifest.query_encoder),
+    ]
+
+
+def _queries(fields: Json) -> list[tuple[str, object]]:
+    """What was compiled for queries when the model was added, and what that is worth."""
+    from lockstep.models.compilation_report import CompilationReport
+
+    if not fields:
+        return [("queries", "encoded by torch; nothing was compiled when it was added")]
+    report = CompilationReport.from_json(fields)
+    if report.agreement is None:
+        return [("queries", f"encoded by torch: {report.reason}")]
+    saved = f"{report.query_ms:.1f} ms a query, torch {report.torch_ms:.1f} ms"
+    return [
+        ("queries", f"compiled by {report.engine} in {report.precision}: {saved}"),
+        (
+            "agreement",
+            f"cosine {report.agreement.cosine:.5f} or more with torch, {report.texts} texts",
+        ),
+        ("compiled on", report.processor),
     ]
 
 

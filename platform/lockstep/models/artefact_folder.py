@@ -32,7 +32,7 @@ class ArtefactFolder:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -40,13 +40,13 @@ class ArtefactFolder:
 
         What killed processes left behind is removed on the way.
         """
-        with storage_errors(str(self._root)):
-            incoming = self._root / _INCOMING
+        with storage_errors(str(self.root)):
+            incoming = self.root / _INCOMING
             incoming.mkdir(parents=True, exist_ok=True)
             _sweep(incoming)
             lock, path = _claim(incoming)
         try:
-            with storage_errors(str(self._root)):
+            with storage_errors(str(self.root)):
                 yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
@@ -66,17 +66,17 @@ class ArtefactFolder:
             _write(artefact / MANIFEST_FILE, canonical_json(manifest.to_json()))
             _sync_folders(artefact)
             if not self._place(artefact, digest) and not self.is_whole(digest):
-                (self._root / digest).rename(staged / "damaged")
+                (self.root / digest).rename(staged / "damaged")
                 self._place(artefact, digest)
 
     def _place(self, artefact: Path, digest: str) -> bool:
         try:
-            artefact.rename(self._root / digest)
+            artefact.rename(self.root / digest)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
             raise
-        _sync(self._root)
+        _sync(self.root)
         return True
 
     def is_whole(self, digest: str) -> bool:
@@ -91,8 +91,8 @@ class ArtefactFolder:
 
         Raises ModelNotFound or ArtefactDamaged.
         """
-        artefact = self._root / digest
-        with storage_errors(str(self._root)):
+        artefact = self.root / digest
+        with storage_errors(str(self.root)):
             if not artefact.is_dir():
                 raise ModelNotFound(
                     f"The artefacts have no model of digest {digest[:12]}.",

@@ -45,6 +45,11 @@ class ArtefactStore:
             self._remote = _Remote(filesystem, path, url)
             self._local = ArtefactFolder((cache or DEFAULT_CACHE).expanduser())
 
+    @property
+    def local_root(self) -> Path:
+        """The local folder that artefacts, or copies of them, are in."""
+        return self._local.root
+
     def staging(self) -> AbstractContextManager[Path]:
         """An empty local folder to prepare an artefact in, gone at the end of the block."""
         return self._local.staging()

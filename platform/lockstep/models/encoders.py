@@ -5,7 +5,7 @@ from collections import OrderedDict
 from weakref import WeakValueDictionary
 
 from lockstep.models.artefacts import ArtefactStore
-from lockstep.models.encoder import Encoder
+from lockstep.models.encoder import Encoder, QueryOptions
 from lockstep.models.registry import ModelRegistry
 
 
@@ -22,11 +22,13 @@ class Encoders:
         *,
         device: str | None = None,
         keep: int = 3,
+        queries: QueryOptions | None = None,
     ) -> None:
         self._registry = registry
         self._artefacts = artefacts
         self._device = device
         self._keep = keep
+        self._queries = queries
         self._loaded: OrderedDict[str, Encoder] = OrderedDict()
         # What somebody still uses need not be loaded a second time.
         self._alive: WeakValueDictionary[str, Encoder] = WeakValueDictionary()
@@ -38,7 +40,9 @@ class Encoders:
         with self._lock:
             encoder = self._alive.get(version.digest)
             if encoder is None:
-                encoder = Encoder.load(version, self._artefacts, device=self._device)
+                encoder = Encoder.load(
+                    version, self._artefacts, device=self._device, queries=self._queries
+                )
             self._alive[version.digest] = self._loaded[version.digest] = encoder
             self._loaded.move_to_end(version.digest)
             while len(self._loaded) > self._keep:

@@ -32,7 +32,7 @@ def load_model(folder: Path, *, device: str | None = None) -> "SentenceTransform
 
     chosen = usable_device(device)
     dtype = torch.float16 if chosen.startswith("cuda") else torch.float32
-    with _loading, _quiet():
+    with quietly():
         try:
             return SentenceTransformer(
                 str(folder),
@@ -83,24 +83,25 @@ def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No progress bars and no warnings from the libraries; what is wrong is raised."""
     from transformers.utils import logging
 
     transformers_logging: Any = logging  # its switches have no types
     library = getLogger("sentence_transformers")
-    level, verbosity = library.level, transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    library.setLevel(ERROR)
-    try:
-        yield
-    finally:
-        library.setLevel(level)
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    with _loading:
+        level, verbosity = library.level, transformers_logging.get_verbosity()
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+        library.setLevel(ERROR)
+        try:
+            yield
+        finally:
+            library.setLevel(level)
+            transformers_logging.set_verbosity(verbosity)
+            if bars:
+                transformers_logging.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:

@@ -48,6 +48,8 @@ class ModelManifest:
     tokenizer_digest: str = ""  # equal where texts give equal token ids
     lineage: Json = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)  # versions at the time of adding
+    # A CompilationReport: of what was compiled when the version was added, and how fast it is.
+    query_encoder: Json = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         for path in self.files:

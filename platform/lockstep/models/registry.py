@@ -16,6 +16,7 @@ from lockstep.errors import InvalidSetting, ModelNotFound
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.inspection import inspect
 from lockstep.models.manifest import Json, ModelManifest, canonical_json
+from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.source import locate, take
 from lockstep.models.verification import Choices, measure
 
@@ -43,9 +44,15 @@ class ModelVersion:
 class ModelRegistry:
     """Adds model versions and finds them; any number of processes may do so at once."""
 
-    def __init__(self, database: Database, artefacts: ArtefactStore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        artefacts: ArtefactStore,
+        compiler: QueryCompiler | None = None,
+    ) -> None:
         self._database = database
         self._artefacts = artefacts
+        self._compiler = compiler
 
     def add(
         self,
@@ -78,7 +85,7 @@ class ModelRegistry:
             files.mkdir()
             taken = take(folder, files)
             inspect(files, taken)
-            manifest = measure(files, taken.files, choices)
+            manifest = self._compiled(files, measure(files, taken.files, choices))
             self._artefacts.publish(files, manifest)
         return self._register(name, manifest)
 
@@ -116,6 +123,13 @@ class ModelRegistry:
         if row is None:
             raise _not_found(f"{name}@{version}", self.list())
         return _version(row)
+
+    def _compiled(self, files: Path, manifest: ModelManifest) -> ModelManifest:
+        """The manifest with what came of compiling the model for queries."""
+        if self._compiler is None:
+            return manifest
+        report = self._compiler.register(files, manifest)
+        return replace(manifest, query_encoder=report.to_json())
 
     def _register(self, name: str, manifest: ModelManifest) -> ModelVersion:
         """Take the name's next number; another process that takes it first makes this one retry."""

@@ -37,3 +37,12 @@ def truncated(vectors: Vector, dims: int) -> Vector:
             f"A prefix of {dims} dimensions was asked for; the vectors have {vectors.shape[1]}."
         )
     return normalised(vectors[:, :dims])
+
+
+def cosines(left: Vector, right: Vector) -> NDArray[np.float64]:
+    """The cosine of each pair of rows; NaN where a row is all zeros or not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        a, b = left.astype(np.float64), right.astype(np.float64)
+        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        result: NDArray[np.float64] = (a * b).sum(axis=1) / np.where(lengths > 0, lengths, np.nan)
+    return result

@@ -79,15 +79,15 @@ def shared(load: Load, shared_model: Path) -> Encoder:
 
 
 def test_one_query_takes_the_short_way(shared: Encoder) -> None:
-    assert shared._single is not None
+    assert shared._query_encoder() is not None
 
 
 def test_a_model_that_pools_without_its_prompt_takes_the_librarys_way(
     load: Load, model: Path, edit: Callable[[Path, dict[str, object]], None]
 ) -> None:
     edit(model / "1_Pooling" / "config.json", {"include_prompt": False})
-    assert load(model, query_prompt="instruction: ")._single is None
-    assert load(model)._single is not None
+    assert load(model, query_prompt="instruction: ")._query_encoder() is None
+    assert load(model)._query_encoder() is not None
 
 
 def test_prompts_are_put_before_the_texts(load: Load, model: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_default_prompt_of_the_folder_is_not_put_before_what_has_none(
 
 def test_texts_are_cut_at_max_tokens(load: Load, model: Path) -> None:
     encoder = load(model, max_tokens=48)
-    assert encoder._single is not None
+    assert encoder._query_encoder() is not None
     start = "ab " * 46  # and two special tokens
     for encode in (encoder.encode_queries, encoder.encode_passages):
         assert encode([start + "cd"]).tobytes() == encode([start + "xy zz"]).tobytes()
