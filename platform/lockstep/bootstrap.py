@@ -2,10 +2,12 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lockstep.corpus.api_keys import ApiKeys
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
 from lockstep.corpus.query_log import QueryLog
@@ -23,15 +25,16 @@ from lockstep.index.rollouts import Rollouts
 from lockstep.index.serving import Serving
 from lockstep.index.trials import Trials
 from lockstep.models.artefacts import ArtefactStore
-from lockstep.models.encoders import Encoders
-from lockstep.models.registry import ModelRegistry
 from lockstep.models.compiled_files import CompiledFiles
 from lockstep.models.encoder import QueryOptions
-from lockstep.search.request import SearchRequest, SearchResponse
+from lockstep.models.encoders import Encoders
 from lockstep.models.query_compiler import QueryCompiler
+from lockstep.models.registry import ModelRegistry
+from lockstep.search.request import SearchRequest, SearchResponse
 from lockstep.search.search import search
 from lockstep.settings import Settings, load_settings
 from lockstep.store.deadline import within
+from lockstep.store.filters import prefixed
 from lockstep.store.port import VectorStore
 
 
@@ -41,6 +44,7 @@ class Workspace:
 
     settings: Settings
     database: Database
+    keys: ApiKeys
     corpora: Corpora
     artefacts: ArtefactStore
     models: ModelRegistry
@@ -131,7 +135,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         batch_documents=settings.batch_documents,
         encode_batch=settings.encode_batch,
     )
-    replicas = Replicas(database)
+    replicas = Replicas(database, settings.resolved_local_key())
     query_sets = QuerySets(database)
     query_log = QueryLog(database, settings.query_log, settings.resolved_query_log_key())
     trials = Trials(database, catalog)
@@ -158,6 +162,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
     return Workspace(
         settings=settings,
         database=database,
+        keys=ApiKeys(database, partial(prefixed, prefix="metadata.")),
         corpora=corpora,
         artefacts=artefacts,
         models=models,

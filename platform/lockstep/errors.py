@@ -15,6 +15,7 @@ LockstepError
 │   ├── QuerySetNotFound
 │   ├── SearchNotFound        no search with this id was kept in the query log
 │   ├── TrialNotFound
+│   ├── KeyNotFound           no API key in use has this name
 │   ├── CollectionNotFound
 │   └── NoLiveIndex           the corpus exists; nothing has been promoted yet
 ├── Conflict                  it would be fine at another time or in another state
@@ -27,7 +28,10 @@ LockstepError
 │   ├── RepairRefused         an index version in this state cannot be repaired
 │   ├── StillServed           a server answers from what is to be dropped
 │   ├── TrialRefused          a candidate cannot meet live traffic now
+│   ├── KeyExists             an API key in use has this name already
 │   └── NothingToRollBack
+├── AccessDenied              the API key that was sent does not reach this far
+│   └── KeyRequired           none was sent, or none that is known
 ├── IntegrityError            something stored is not what it was
 │   ├── ArtefactDamaged       a file of a model version changed
 │   ├── CollectionDamaged     an index lost or changed points
@@ -39,6 +43,7 @@ LockstepError
     ├── StoreUnavailable
     ├── DatabaseUnavailable
     ├── ArtefactsUnavailable  the storage of the model versions
+    ├── RateLimited           this API key sends more requests than it may
     ├── HubUnavailable        the hub that a model should come from
     └── StorageFull
 """
@@ -125,6 +130,10 @@ class TrialNotFound(NotFound):
     """The corpus has no trial."""
 
 
+class KeyNotFound(NotFound):
+    """No API key in use has this name."""
+
+
 class CollectionNotFound(NotFound):
     """The vector store has no such collection."""
 
@@ -179,6 +188,18 @@ class NothingToRollBack(Conflict):
     """The live index version has no predecessor that is still there."""
 
 
+class KeyExists(Conflict):
+    """An API key in use has this name already."""
+
+
+class AccessDenied(LockstepError):
+    """The API key that was sent does not reach this far."""
+
+
+class KeyRequired(AccessDenied):
+    """No API key was sent, or none that is known."""
+
+
 class IntegrityError(LockstepError):
     """Something stored is not what it was."""
 
@@ -221,6 +242,12 @@ class DatabaseUnavailable(Unavailable):
 
 class ArtefactsUnavailable(Unavailable):
     """The storage of the model versions does not answer."""
+
+
+class RateLimited(Unavailable):
+    """This API key sends more requests than it may, for `retry_after_s` more."""
+
+    retry_after_s: int = 1
 
 
 class HubUnavailable(Unavailable):

@@ -14,6 +14,8 @@ from pydantic_settings import (
 from lockstep.errors import InvalidSetting
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# A web page's, as browsers send it: no path, and no "*", which would be every page there is.
+Origin = Annotated[str, Field(pattern=r"^https?://[^/?#@*\s]+$")]
 
 CONFIG_NAME = "lockstep.toml"
 DATA_NAME = ".lockstep"
@@ -41,14 +43,14 @@ TEMPLATE = """\
 # Where models run: "cpu", "cuda", "mps". Empty: the best there is.
 # device = ""
 
-# How many passages a model sees at once, and after how many documents a build can be resumed.
-# encode_batch = 32
 # What encodes queries. "auto": on a CPU a compiled form of the model, if its vectors agree with
 # torch's, on a GPU torch. "torch": nothing is compiled.
 # query_encoder = "auto"
 # query_cache = 1024         # vectors of the last queries that each model keeps; 0: none
 # query_batch = 16           # queries of callers at the same time that are encoded together
 
+# How many passages a model sees at once, and after how many documents a build can be resumed.
+# encode_batch = 32
 # batch_documents = 256
 
 # How long a search may take, retries included, before it fails with 503.
@@ -60,9 +62,12 @@ TEMPLATE = """\
 # The longest document that is taken.
 # max_document_bytes = 1048576
 
-# Where `lockstep serve` listens. There are no API keys yet: think before you leave 127.0.0.1.
+# Where `lockstep serve` listens. What others can reach asks for API keys: lockstep key create
 # host = "127.0.0.1"
 # port = 7333
+
+# Log lines of the server: "text" for people, "json" for machines.
+# log_format = "text"
 
 # What a candidate must show before it is promoted; `latency = false` turns that gate off.
 # [gates]
@@ -90,6 +95,15 @@ TEMPLATE = """\
 # redact = false             # keep a digest of the query instead of its words
 # days = 30                  # older ones are deleted
 # key_path = ""              # for redact; empty: .lockstep/query_log.key; servers must share it
+
+# Who may ask the server for what: lockstep key create
+# [security]
+# require_key = "auto"       # if there is a key, or others can reach the host; or true, or false
+# open_metrics = false       # whether /metrics answers without a key
+# rate_per_s = 0.0           # requests of each key and server; 0: no limit. A key may have its own
+# rate_burst_s = 2.0         # how many seconds' worth of them may come at once
+# cors_origins = []          # web pages that may ask: ["https://shop.example"]
+# audit_path = ""            # a file that the audit lines of servers and commands are added to
 """
 
 
@@ -128,6 +142,19 @@ class QueryLogSettings(BaseModel):
     key_path: str = ""
 
 
+class SecuritySettings(BaseModel):
+    """Who may ask the server for what; TEMPLATE says what each key means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    require_key: bool | Literal["auto"] = "auto"
+    open_metrics: bool = False
+    rate_per_s: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    rate_burst_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    cors_origins: tuple[Origin, ...] = ()
+    audit_path: str = ""
+
+
 class Settings(BaseSettings):
     """One workspace's settings. Units are in the names."""
 
@@ -147,6 +174,9 @@ class Settings(BaseSettings):
     store_on_disk: bool = False
     artefacts_url: str = f"{DATA_NAME}/models"
     device: str = ""
+    query_encoder: Literal["auto", "torch"] = "auto"
+    query_cache: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
+    query_batch: Annotated[int, Field(ge=1, le=256)] = 16
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
     batch_documents: Annotated[int, Field(ge=1, le=100_000)] = 256
     search_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
@@ -155,7 +185,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 7333
     gates: GateSettings = GateSettings()
+    log_format: Literal["text", "json"] = "text"
     query_log: QueryLogSettings = QueryLogSettings()
+    security: SecuritySettings = SecuritySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -174,9 +206,6 @@ class Settings(BaseSettings):
         return self.root / DATA_NAME
 
     def resolved_database_url(self) -> str:
-    query_encoder: Literal["auto", "torch"] = "auto"
-    query_cache: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
-    query_batch: Annotated[int, Field(ge=1, le=256)] = 16
         """The database's URL, a relative SQLite path taken from the workspace."""
         prefix = "sqlite:///"
         if not self.database_url.startswith(prefix):
@@ -192,6 +221,14 @@ class Settings(BaseSettings):
     def resolved_query_log_key(self) -> Path:
         """The file of the query log's key, a relative path taken from the workspace."""
         return self.root / (self.query_log.key_path or f"{DATA_NAME}/query_log.key")
+
+    def resolved_local_key(self) -> Path | None:
+        """Where an embedded server lays a key for the commands beside it; None without one."""
+        return None if self.store_url else self.data / "local.key"
+
+    def resolved_audit_path(self) -> Path | None:
+        """The file of the audit lines, a relative path taken from the workspace."""
+        return self.root / self.security.audit_path if self.security.audit_path else None
 
 
 def load_settings(root: Path) -> Settings:
@@ -244,4 +281,11 @@ def _first_problem(error: ValidationError, config: Path) -> str:
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"{config} has the unknown key '{key}'."
+    if key in _MAY_HOLD_SECRETS:
+        return f"Setting '{key}' has a value of type {type(problem['input']).__name__}: " + (
+            f"{problem['msg']}."
+        )
     return f"Setting '{key}' has value {problem['input']!r}: {problem['msg']}."
+
+
+_MAY_HOLD_SECRETS = frozenset({"database_url", "store_url", "store_api_key"})

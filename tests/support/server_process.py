@@ -91,7 +91,7 @@ class ServerProcess:
         return answer
 
     def _url(self) -> str | None:
-        found = re.search(r"ready at (http://\S+)\n", self.log())
+        found = re.search(r"ready at (http://[^\s\"]+)[\n\"]", self.log())
         return found and found[1]
 
 

@@ -11,6 +11,7 @@ from lockstep.settings import (
     TEMPLATE,
     GateSettings,
     QueryLogSettings,
+    SecuritySettings,
     Settings,
     init_workspace,
     load_settings,
@@ -18,7 +19,11 @@ from lockstep.settings import (
 
 
 def test_the_template_names_every_key() -> None:
-    tables: dict[str, type[BaseModel]] = {"gates": GateSettings, "query_log": QueryLogSettings}
+    tables: dict[str, type[BaseModel]] = {
+        "gates": GateSettings,
+        "query_log": QueryLogSettings,
+        "security": SecuritySettings,
+    }
     assert [table for table in tables if f"# [{table}]" not in TEMPLATE] == []
     keys = [key for key in Settings.model_fields if key not in ("root", *tables)]
     keys += [key for table in tables.values() for key in table.model_fields]

@@ -14,6 +14,7 @@ from lockstep_indexer.cli import (
     demo,
     doctor,
     errors,
+    key,
     model,
     plan,
     qrels,
@@ -77,6 +78,7 @@ for noun in (
     rollouts,
     search,
     serve,
+    key,
     status,
     doctor,
 ):

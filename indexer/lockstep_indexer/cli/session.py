@@ -48,9 +48,10 @@ class Session:
     def workspace(self) -> Iterator["Workspace"]:
         """The workspace, open until the block ends."""
         settings = self.settings()
+        from lockstep.api.logs import auditing
         from lockstep.bootstrap import assemble
 
-        with assemble(settings, command=self.command) as workspace:
+        with auditing(settings), assemble(settings, command=self.command) as workspace:
             yield workspace
 
     def bars(self) -> Bars:

@@ -7,6 +7,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query
 from starlette.convertors import Convertor, register_url_convertor
 
+from lockstep.api.caller import SearchCaller, WriteCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import DeleteBody, DocumentView, Indexed, UpsertBody, WriteView
@@ -52,7 +53,11 @@ class Waiting:
 
 @router.post("", responses=documented(413, 415, 422, 500, 503, 507))
 async def upsert(
-    corpus: str, body: UpsertBody, running: RunningDep, waiting: Annotated[Waiting, Depends()]
+    corpus: str,
+    body: UpsertBody,
+    running: RunningDep,
+    _: WriteCaller,
+    waiting: Annotated[Waiting, Depends()],
 ) -> WriteView:
     """Add documents, or replace those of the same id; durable when this returns.
 
@@ -64,7 +69,11 @@ async def upsert(
 
 @router.delete("", responses=documented(404, 413, 415, 422, 500, 503, 507))
 async def delete(
-    corpus: str, body: DeleteBody, running: RunningDep, waiting: Annotated[Waiting, Depends()]
+    corpus: str,
+    body: DeleteBody,
+    running: RunningDep,
+    _: WriteCaller,
+    waiting: Annotated[Waiting, Depends()],
 ) -> WriteView:
     """Delete documents by id; ids that are not there are counted as missing."""
     result = await run_sync(_delete, running, corpus, body)
@@ -72,9 +81,16 @@ async def delete(
 
 
 @router.get("/{document_id:any}", responses=documented(404, 422, 503))
-def get(corpus: str, document_id: str, running: RunningDep) -> DocumentView:
-    """One document. Its id may hold slashes; percent-encode what a URL cannot hold."""
-    return DocumentView.of(running.workspace.corpora.get(corpus, document_id))
+def get(corpus: str, document_id: str, running: RunningDep, caller: SearchCaller) -> DocumentView:
+    """One document. Its id may hold slashes; percent-encode what a URL cannot hold.
+
+    A key with a filter gets what a search would find: 404 for what is not indexed yet, or hidden.
+    """
+    serving, store = running.workspace.serving, running.workspace.store
+    caller.require_document(serving, store, corpus, document_id)
+    document = running.workspace.corpora.get(corpus, document_id)
+    caller.require_content(serving, store, corpus, document)
+    return DocumentView.of(document)
 
 
 def _write(running: Running, corpus: str, body: UpsertBody) -> WriteResult:

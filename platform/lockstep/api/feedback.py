@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from lockstep.api.caller import SearchCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import RunningDep
 from lockstep.api.schemas import FeedbackBody
@@ -11,7 +12,7 @@ router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["feedback"])
 
 
 @router.post("/feedback", status_code=204, responses=documented(404, 413, 415, 422, 500, 503, 507))
-def feedback(corpus: str, body: FeedbackBody, running: RunningDep) -> None:
+def feedback(corpus: str, body: FeedbackBody, running: RunningDep, _: SearchCaller) -> None:
     """Keep that a document of an answer was chosen; the same again changes nothing.
 
     `search_id` comes with the answer where the search was logged. Judged queries are made of this

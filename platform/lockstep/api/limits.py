@@ -7,6 +7,8 @@ from lockstep.api.problems import ProblemResponse, plain_problem
 from lockstep.settings import Settings
 
 MIN_BODY_BYTES = 16 << 20
+# Of every other body than documents: what is parsed takes many times its size in memory.
+PLAIN_BODY_BYTES = 1 << 20
 
 
 def max_body_bytes(settings: Settings) -> int:
@@ -15,7 +17,10 @@ def max_body_bytes(settings: Settings) -> int:
 
 
 class BodyLimit:
-    """Answers 413 to a body of more than `max_bytes`, without reading the rest of it."""
+    """Answers 413 to a body that is too large, without reading the rest of it.
+
+    Documents may have `max_bytes`; all else that much or PLAIN_BODY_BYTES, whichever is less.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -24,31 +29,37 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif _declared_bytes(scope) > self._max_bytes:
-            response = ProblemResponse(plain_problem(413, self._detail()), {"Connection": "close"})
+            return
+        limit = self._max_bytes
+        if not scope["path"].endswith("/documents"):
+            limit = min(limit, PLAIN_BODY_BYTES)
+        if _declared_bytes(scope) > limit:
+            response = ProblemResponse(plain_problem(413, _detail(limit)), {"Connection": "close"})
             await response(scope, receive, send)
         else:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, _counted(receive, limit), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """A body sent in chunks does not say its size before."""
-        received = 0
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise HTTPException(413, self._detail(), {"Connection": "close"})
-            return message
+def _counted(receive: Receive, limit: int) -> Receive:
+    """A body sent in chunks does not say its size before."""
+    received = 0
 
-        return counted
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, _detail(limit), {"Connection": "close"})
+        return message
 
-    def _detail(self) -> str:
-        return (
-            f"The body is larger than {self._max_bytes:,} bytes. "
-            "Send fewer documents at once; `lockstep ingest` reads files of any size."
-        )
+    return counted
+
+
+def _detail(limit: int) -> str:
+    return (
+        f"The body is larger than {limit:,} bytes. "
+        "Send fewer documents at once; `lockstep ingest` reads files of any size."
+    )
 
 
 def _declared_bytes(scope: Scope) -> int:

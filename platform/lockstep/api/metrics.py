@@ -17,7 +17,9 @@ from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstep import __version__
+from lockstep.api.caller import needs
 from lockstep.api.standing import Standing
+from lockstep.corpus.api_key import Scope as KeyScope
 from lockstep.search.request import Mode, SearchResponse
 
 router = APIRouter(tags=["health"])
@@ -26,7 +28,7 @@ router = APIRouter(tags=["health"])
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300)
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 
 
@@ -73,7 +75,7 @@ class Metrics:
         )
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        method = method if method in _METHODS else _OTHER
+        method = method if method in METHODS else _OTHER
         self._requests.labels(method, route, str(status)).inc()
         self._request_seconds.labels(method, route).observe(seconds)
 
@@ -114,10 +116,10 @@ class RequestMetrics:
             await self._app(scope, receive, noting)
         finally:
             seconds = (answered_at or time.perf_counter()) - started
-            self._metrics.observe_request(scope["method"], _route(scope), status, seconds)
+            self._metrics.observe_request(scope["method"], route_of(scope), status, seconds)
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """The template of the route that answered; paths that are none share one value."""
     return getattr(scope.get("route"), "path", _OTHER)
 
@@ -139,7 +141,9 @@ async def _metrics(request: Request) -> Metrics:
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
-@router.get("/metrics", include_in_schema=False)  # for Prometheus, not for applications
+@router.get(
+    "/metrics", include_in_schema=False, dependencies=[Depends(needs(KeyScope.METRICS))]
+)  # for Prometheus, not for applications
 async def scrape(request: Request, metrics: MetricsDep) -> Response:
     """Figures in Prometheus's format; answers within a second whatever is down."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))

@@ -12,16 +12,20 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from lockstep.actor import request_id
 from lockstep.errors import (
+    AccessDenied,
     CollectionNotFound,
     Conflict,
     GateFailed,
     IntegrityError,
     InvalidInput,
+    KeyRequired,
     LockstepError,
     ModelNotFound,
     NoLiveIndex,
     NotFound,
+    RateLimited,
     StorageFull,
     Unavailable,
 )
@@ -41,6 +45,9 @@ STATUS: Mapping[type[LockstepError], int] = {
     ModelNotFound: 500,
     CollectionNotFound: 503,
     Conflict: 409,
+    AccessDenied: 403,
+    KeyRequired: 401,
+    RateLimited: 429,
     IntegrityError: 500,
     Unavailable: 503,
     StorageFull: 507,
@@ -65,6 +72,7 @@ class Problem(BaseModel):
     detail: str
     next_step: str | None = None
     errors: list[FieldProblem] | None = None
+    request_id: str | None = None
 
 
 class ProblemResponse(Response):
@@ -74,7 +82,8 @@ class ProblemResponse(Response):
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
         # ASCII, because a message may quote a lone surrogate, which UTF-8 cannot carry.
-        body = json.dumps(problem.model_dump(exclude_none=True)).encode()
+        told = problem.model_copy(update={"request_id": request_id.get()})
+        body = json.dumps(told.model_dump(exclude_none=True)).encode()
         super().__init__(body, status_code=problem.status, headers=headers)
 
 
@@ -147,7 +156,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_unexpected_error(_: Request, __: Exception) -> Response:
         problem = plain_problem(500, "The server failed in an unforeseen way; its log says how.")
-        return respond(problem)
+        # Sent from outside the middleware that sets this header everywhere else.
+        name = request_id.get()
+        return ProblemResponse(problem, {"X-Request-Id": name} if name else None)
 
 
 def _http_detail(request: Request, error: HTTPException) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from lockstep.api.key_ring import KeyRing
 from lockstep.api.latest import Latest
 from lockstep.bootstrap import Workspace, assemble
 from lockstep.corpus.log_writer import LogWriter
@@ -40,6 +41,7 @@ class Running:
     workspace: Workspace
     follower: Follower
     traffic: Traffic
+    keys: KeyRing
     # Writers that wait have threads of their own, so that they never hold up searches.
     waiters: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MAX_WAITING))
     # The corpora of the workspace; whoever only looks must not wait for a silent database.
@@ -89,6 +91,11 @@ def run_parts(settings: Settings) -> Iterator[Running]:
         _load_generations(workspace)
         follower = workspace.follower()
         with ExitStack() as stack:
+            keys = KeyRing(workspace.keys.in_use)
+            keys.start()
+            stack.callback(keys.stop)
+            if (local_key := settings.resolved_local_key()) is not None:
+                keys.admit_commands(local_key)
             follower.start()
             stack.callback(follower.stop)
             traffic = _traffic(workspace, follower)
@@ -96,7 +103,7 @@ def run_parts(settings: Settings) -> Iterator[Running]:
             for part in (traffic.log, traffic.shadow, traffic.watch, upkeep):
                 part.start()
                 stack.callback(part.stop)
-            yield Running(workspace, follower, traffic)
+            yield Running(workspace, follower, traffic, keys)
 
 
 def _traffic(workspace: Workspace, follower: Follower) -> Traffic:

@@ -1,6 +1,7 @@
 """What requests and responses look like."""
 
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from lockstep.corpus.batches import WriteResult
-from lockstep.corpus.documents import Document, shown
+from lockstep.corpus.documents import MAX_ID_BYTES, MAX_TITLE_BYTES, Document, shown
 from lockstep.index.catalog import RolloutStep
 from lockstep.index.gate_report import Verdict
 from lockstep.index.rollouts import Consent
@@ -35,6 +36,9 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+DocumentId = Annotated[StrictStr, Field(max_length=MAX_ID_BYTES)]
+Reason = Annotated[StrictStr, Field(max_length=2_000)]
+VersionNumber = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
     hints: ClassVar[dict[str, str]] = {}
     other_fields_hint: ClassVar[str] = ""
 
@@ -44,7 +48,9 @@ class Body(BaseModel):
         known = cls.model_fields
         unknown = [name for name in data if name not in known] if isinstance(data, dict) else []
         if unknown:
-            hint = cls.hints.get(unknown[0], cls.other_fields_hint)
+            near = get_close_matches(shown(unknown[0]), known, n=1)
+            meant = f"Did you mean '{near[0]}'? " if near else ""
+            hint = meant + cls.hints.get(unknown[0], cls.other_fields_hint)
             raise PydanticCustomError(
                 "unknown_field",
                 "Unknown field '{name}'; expected some of {known}. {hint}",
@@ -103,7 +109,7 @@ class SearchBody(Body):
     fusion: FusionBody = FusionBody()
     group_by_document: StrictBool = True
     explain: StrictBool = False
-    index_version: StrictInt | StrictStr | None = Field(
+    index_version: VersionNumber | Annotated[StrictStr, Field(max_length=128)] | None = Field(
         None, description="Search this version instead of the live one: its number or collection."
     )
     traffic_key: Annotated[StrictStr, Field(max_length=512)] | None = Field(
@@ -175,16 +181,16 @@ class SearchView(BaseModel):
 
 
 class FeedbackBody(Body):
-    search_id: StrictStr
-    document_id: StrictStr
+    search_id: Annotated[StrictStr, Field(max_length=64)]
+    document_id: DocumentId
 
 
 class DocumentBody(Body):
     other_fields_hint: ClassVar[str] = "Put fields of your own into metadata."
 
-    id: StrictStr
-    text: StrictStr
-    title: StrictStr | None = None
+    id: DocumentId
+    text: StrictStr  # as long as max_document_bytes in the settings allows
+    title: Annotated[StrictStr, Field(max_length=MAX_TITLE_BYTES)] | None = None
     metadata: Metadata | None = None
 
     def document(self) -> Document:
@@ -197,7 +203,7 @@ class UpsertBody(Body):
 
 
 class DeleteBody(Body):
-    ids: Annotated[list[StrictStr], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    ids: Annotated[list[DocumentId], Field(min_length=1, max_length=MAX_DOCUMENTS)]
 
 
 class Indexed(StrEnum):
@@ -292,8 +298,10 @@ class CorpusDetailView(CorpusView):
 
 
 class PromoteBody(Body):
-    version: StrictInt | None = Field(default=None, description="Left out: the newest candidate.")
-    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+    version: VersionNumber | None = Field(
+        default=None, description="Left out: the newest candidate."
+    )
+    reason: Reason = Field(default="", description="Why; kept in the history.")
     force: StrictBool = Field(
         default=False, description="Promote against the gates; needs a reason."
     )
@@ -307,7 +315,7 @@ class PromoteBody(Body):
 
 
 class RollbackBody(Body):
-    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+    reason: Reason = Field(default="", description="Why; kept in the history.")
 
 
 class GateView(BaseModel):
@@ -338,7 +346,9 @@ class SwapView(BaseModel):
 
 
 class TrialBody(Body):
-    version: StrictInt | None = Field(default=None, description="Left out: the newest candidate.")
+    version: VersionNumber | None = Field(
+        default=None, description="Left out: the newest candidate."
+    )
     shadow: float = Field(
         default=0.0, description="Share of live searches that is repeated on it, unseen."
     )
@@ -353,7 +363,7 @@ class TrialBody(Body):
         default=Exposure.max_latency_ratio,
         description="Its p95 over that of the live version; a larger one stops the trial.",
     )
-    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+    reason: Reason = Field(default="", description="Why; kept in the history.")
 
     def exposure(self) -> Exposure:
         """Raises InvalidInput."""
@@ -362,7 +372,7 @@ class TrialBody(Body):
 
 
 class StopTrialBody(Body):
-    reason: StrictStr = Field(default="", description="Why; kept in the history.")
+    reason: Reason = Field(default="", description="Why; kept in the history.")
 
 
 class TrialView(BaseModel):

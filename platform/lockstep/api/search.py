@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header
 
+from lockstep.api.caller import SearchCaller
 from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["search"])
 
 TrafficKey = Annotated[
     str | None,
-    Header(description="Whose search it is, where the body has no traffic_key."),
+    Header(max_length=512, description="Whose search it is, where the body has no traffic_key."),
 ]
 
 
@@ -28,6 +29,7 @@ def search(
     running: RunningDep,
     metrics: MetricsDep,
     after: BackgroundTasks,
+    caller: SearchCaller,
     x_traffic_key: TrafficKey = None,
 ) -> SearchView:
     """Search the live index version of a corpus, or the one that `index_version` pins.
@@ -35,14 +37,15 @@ def search(
     While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
     tells. A search that is pinned never meets a trial.
     """
+    request = caller.confined(body.request())
     if body.index_version is not None:
         number = _pinned_number(running, corpus, body.index_version)
-        response = running.workspace.search(corpus, body.request(), index_version=number)
+        response = running.workspace.search(corpus, request, index_version=number)
         metrics.observe_search(corpus, body.mode, response)
         return SearchView.model_validate(asdict(response))
     key = body.traffic_key if body.traffic_key is not None else x_traffic_key
     with within(running.workspace.settings.search_timeout_s):
-        answer = running.traffic.answer(corpus, body.request(), key)
+        answer = running.traffic.answer(corpus, request, key)
     metrics.observe_search(corpus, body.mode, answer.response)
     if answer.copy is not None:
         after.add_task(_copy, running, answer)

@@ -4,13 +4,14 @@ import logging
 import logging.config
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
 from lockstep.api.app import create_app
+from lockstep.api.auth import require_safe
+from lockstep.api.logs import log_config
 from lockstep.api.running import run_parts
 from lockstep.errors import InvalidSetting
 from lockstep.settings import Settings
@@ -31,15 +32,16 @@ def serve(settings: Settings, *, access_log: bool = True, on_ready: Ready | None
     URL once requests are answered; without it, a log line says so. Raises InvalidSetting where the
     address cannot be taken, CollectionInUse where another server has the embedded index open.
     """
-    logging.config.dictConfig(_log_config(access_log))
+    logging.config.dictConfig(log_config(settings, access_log=access_log))
     with listening(settings) as listener, run_parts(settings) as running:
+        require_safe(settings, running.keys)
         app = create_app(settings)
         app.state.running = running
         config = uvicorn.Config(
             app,
             lifespan="off",  # what it would do is done around the server, where errors can be told
             log_config=None,
-            access_log=access_log,
+            access_log=False,  # the app writes a line of its own, without query strings
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
@@ -108,30 +110,3 @@ def url_of(listener: socket.socket) -> str:
 
 def _log_ready(url: str) -> None:
     logger.info("ready at %s", url)
-
-
-class _Formatter(logging.Formatter):
-    """2026-01-31T12:00:00.000Z INFO lockstep.api.server: ready at http://127.0.0.1:7333"""
-
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self.converter = time.gmtime
-
-
-def _log_config(access_log: bool) -> dict[str, object]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _Formatter}},
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
-        },
-        "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {
-            "lockstep": {"level": "INFO"},
-            "uvicorn.access": {"level": "INFO" if access_log else "WARNING"},
-        },
-    }

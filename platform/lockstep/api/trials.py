@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from lockstep.api.caller import AdminCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import StopTrialBody, TrialBody, TrialView
@@ -12,7 +13,7 @@ router = APIRouter(prefix="/v1/corpora/{corpus}/trial", tags=["trials"])
 
 
 @router.post("", status_code=201, responses=documented(404, 409, 413, 415, 422, 500, 503, 507))
-def start(corpus: str, body: TrialBody, running: RunningDep) -> TrialView:
+def start(corpus: str, body: TrialBody, running: RunningDep, _: AdminCaller) -> TrialView:
     """Let a share of the live searches meet a candidate or retired version; 409 while one does.
 
     Every server follows within a second, once it has loaded the version. The trial ends when a
@@ -26,14 +27,16 @@ def start(corpus: str, body: TrialBody, running: RunningDep) -> TrialView:
 
 
 @router.get("", responses=documented(404, 503))
-def show(corpus: str, running: RunningDep) -> TrialView:
+def show(corpus: str, running: RunningDep, _: AdminCaller) -> TrialView:
     """The running trial of a corpus, or the last one, with what it has shown so far."""
     running.workspace.corpora.info(corpus)  # raises CorpusNotFound
     return _view(running, running.workspace.trials.latest(corpus))
 
 
 @router.delete("", responses=documented(404, 413, 415, 422, 500, 503, 507))
-def stop(corpus: str, running: RunningDep, body: StopTrialBody | None = None) -> TrialView:
+def stop(
+    corpus: str, running: RunningDep, _: AdminCaller, body: StopTrialBody | None = None
+) -> TrialView:
     """End the running trial: every search is answered by the live version again."""
     running.workspace.corpora.info(corpus)  # raises CorpusNotFound
     trial = running.workspace.trials.stop(corpus, reason=body.reason if body else "")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from lockstep.api.caller import AdminCaller, ReadCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
 from lockstep.api.schemas import (
@@ -27,16 +28,16 @@ router = APIRouter(prefix="/v1/corpora", tags=["versions"])
 
 
 @router.get("", responses=documented(503))
-def list_corpora(running: RunningDep) -> CorporaView:
-    """Every corpus, and the index version that each one's alias names."""
+def list_corpora(running: RunningDep, caller: ReadCaller) -> CorporaView:
+    """Every corpus that the key reaches, and the index version that each one's alias names."""
     aliases = running.workspace.store.aliases()
     corpora = running.workspace.corpora
-    infos = [corpora.info(name) for name in corpora.names()]
+    infos = [corpora.info(name) for name in corpora.names() if caller.reaches(name)]
     return CorporaView(corpora=[_corpus_view(info, aliases.get(info.name)) for info in infos])
 
 
 @router.get("/{corpus}", responses=documented(404, 503))
-def show_corpus(corpus: str, running: RunningDep) -> CorpusDetailView:
+def show_corpus(corpus: str, running: RunningDep, _: ReadCaller) -> CorpusDetailView:
     """A corpus in figures, and how far behind it each index version is."""
     versions = _versions(running, corpus)
     info = running.workspace.corpora.info(corpus)
@@ -50,13 +51,15 @@ def show_corpus(corpus: str, running: RunningDep) -> CorpusDetailView:
 
 
 @router.get("/{corpus}/versions", responses=documented(404, 503))
-def list_versions(corpus: str, running: RunningDep) -> VersionsView:
+def list_versions(corpus: str, running: RunningDep, _: ReadCaller) -> VersionsView:
     """Every index version of a corpus, dropped and failed ones included."""
     return VersionsView(versions=_versions(running, corpus))
 
 
 @router.post("/{corpus}/promote", responses=documented(404, 409, 415, 422, 500, 503, 507))
-def promote(corpus: str, running: RunningDep, body: PromoteBody | None = None) -> SwapView:
+def promote(
+    corpus: str, running: RunningDep, _: AdminCaller, body: PromoteBody | None = None
+) -> SwapView:
     """Make a candidate live, or a retired version again; returns once this server answers from it.
 
     It is brought up to date and judged by its gates before, which may take minutes. A 409 of type
@@ -68,7 +71,9 @@ def promote(corpus: str, running: RunningDep, body: PromoteBody | None = None) -
 
 
 @router.post("/{corpus}/rollback", responses=documented(404, 409, 500, 503, 507))
-def rollback(corpus: str, running: RunningDep, body: RollbackBody | None = None) -> SwapView:
+def rollback(
+    corpus: str, running: RunningDep, _: AdminCaller, body: RollbackBody | None = None
+) -> SwapView:
     """Make the version before the live one live again; returns once this server answers from it."""
     reason = body.reason if body else ""
     return _swap_view(running, running.workspace.rollouts.rollback(corpus, reason=reason))
@@ -76,7 +81,10 @@ def rollback(corpus: str, running: RunningDep, body: RollbackBody | None = None)
 
 @router.get("/{corpus}/rollouts", responses=documented(404, 503))
 def list_rollouts(
-    corpus: str, running: RunningDep, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    corpus: str,
+    running: RunningDep,
+    _: AdminCaller,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> StepsView:
     """What was done to a corpus's index versions: who, when, why, and what the gates measured."""
     running.workspace.corpora.info(corpus)  # raises CorpusNotFound

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, Select, select
 
+from lockstep.audit import audit
 from lockstep.corpus import batches, sampling
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.database import Database
@@ -56,7 +57,9 @@ class Corpora:
         row = {"name": name, "head_seq": 0, "live_documents": 0, "created_at": time.time()}
         statement = self._database.insert(corpora).values(row).on_conflict_do_nothing()
         with self._database.writing() as connection:
-            connection.execute(statement)
+            created = connection.execute(statement).rowcount == 1
+        if created:
+            audit("create corpus", "done", corpus=name)
 
     def names(self) -> list[str]:
         with self._database.reading() as connection:
@@ -95,6 +98,8 @@ class Corpora:
             result = batches.apply(connection, corpus, batch, upsert)
             reached("before the commit")
         reached("after the commit")
+        if result.deleted:
+            audit("delete documents", "done", corpus=name, target=f"{result.deleted} documents")
         return result
 
     def changes(

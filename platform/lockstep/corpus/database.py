@@ -33,7 +33,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _parsed(url)
         self._engine = _engine(self._url)
-        self.name = self._url.render_as_string(hide_password=True)
+        self.name = _shown(self._url)
 
     def migrate(self) -> None:
         """Create or update the tables; any number of processes may do so at once.
@@ -86,8 +86,14 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise _unusable("The text given") from error
+    except (ArgumentError, ValueError):
+        # Not chained: what fails to be a port may be half of a password.
+        raise _unusable("The text given") from None
+    if parsed.host and "@" in parsed.host:
+        raise InvalidSetting(
+            "The database URL holds more than one '@'.",
+            next_step="Percent-encode the password in it: %40 is '@', %2F is '/', %3A is ':'.",
+        )
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     in_memory = parsed.database in (None, "", ":memory:") or "mode" in parsed.query
@@ -95,7 +101,13 @@ def _parsed(url: str) -> URL:
         parsed.drivername == "sqlite" and not in_memory
     ):
         return parsed
-    raise _unusable(f"'{parsed.render_as_string(hide_password=True)}'")
+    raise _unusable(f"'{_shown(parsed)}'")
+
+
+def _shown(url: URL) -> str:
+    """A URL without its secrets; the driver takes passwords from its query as well."""
+    query = {key: "***" if "pass" in key.lower() else value for key, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
 
 
 def _unusable(what: str) -> InvalidSetting:
@@ -108,11 +120,11 @@ def _unusable(what: str) -> InvalidSetting:
 def _engine(url: URL) -> Engine:
     try:
         if url.drivername == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **_POOL)
+            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **_ENGINE)
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        return create_engine(url, pool_pre_ping=True, connect_args=_PATIENCE, **_POOL)
+        return create_engine(url, pool_pre_ping=True, connect_args=_PATIENCE, **_ENGINE)
     except ModuleNotFoundError as error:
         raise InvalidSetting(
             "PostgreSQL needs the driver 'psycopg', which is not installed.",
@@ -130,8 +142,13 @@ _PATIENCE = {
     "tcp_user_timeout": 15_000,
 }
 
-# More than the worker threads of a server, so that none waits for a connection.
-_POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 56}
+_ENGINE: dict[str, Any] = {
+    # More than the worker threads of a server, so that none waits for a connection.
+    "pool_size": 8,
+    "max_overflow": 56,
+    # What people wrote and asked stays out of messages about failed statements.
+    "hide_parameters": True,
+}
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:

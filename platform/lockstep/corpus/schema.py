@@ -204,3 +204,28 @@ trial_counts = Table(
     Column("counts", Text, nullable=False),  # JSON
     Column("updated_at", Float, nullable=False),
 )
+
+# API keys: a hash of each, never the key. Rows are never deleted: names in the history stay true.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),  # the part of a key that is no secret
+    Column("name", String(64), nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),  # JSON
+    Column("corpora", Text),  # JSON; NULL: all
+    Column("filter", Text),  # JSON; NULL: every document
+    Column("rate_per_s", Float),  # NULL: as in the settings
+    Column("created_at", Float, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("revoked_at", Float),
+    Column("revoked_by", Text),
+)
+_in_use = api_keys.c.revoked_at.is_(None)
+Index(
+    "uq_api_keys_name_in_use",
+    api_keys.c.name,
+    unique=True,
+    sqlite_where=_in_use,
+    postgresql_where=_in_use,
+)

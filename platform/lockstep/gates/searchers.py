@@ -1,7 +1,7 @@
 """Asking an index version the way applications do: here, or where a server has it open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,12 +64,14 @@ class RemoteSearcher:
     number: int
     collection: str
     url: str
+    key: str | None = field(default=None, repr=False)  # an API key, where the server gave one
 
     @cached_property
     def _client(self) -> "httpx.Client":
         import httpx  # most processes never ask another
 
-        return httpx.Client(base_url=self.url, timeout=_TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.Client(base_url=self.url, timeout=_TIMEOUT_S, headers=headers)
 
     def ask(self, query: str, mode: Mode, limit: int) -> Answer:
         """Raises StoreUnavailable where the server does not answer."""
@@ -108,7 +110,11 @@ def searcher_for(generation: Generation, store: VectorStore, replicas: Replicas)
         for replica in replicas.serving(version.corpus):
             if replica.collection == version.collection and replica.url:
                 return RemoteSearcher(
-                    version.corpus, version.number, version.collection, replica.url
+                    version.corpus,
+                    version.number,
+                    version.collection,
+                    replica.url,
+                    replicas.local_key(),
                 )
         raise
     return LocalSearcher(generation, store)

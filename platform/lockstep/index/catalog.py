@@ -1,8 +1,6 @@
 """The catalog: which index versions exist, their states, and what was done to them when."""
 
-import getpass
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from lockstep.actor import actor
+from lockstep.audit import audit
 from lockstep.corpus.database import Database
 from lockstep.corpus.schema import corpora, index_versions, rollouts
 from lockstep.errors import IndexVersionNotFound
@@ -169,6 +169,8 @@ class IndexCatalog:
                     at=time.time(),
                 )
             )
+        number = from_version if to_version is None else to_version
+        audit(step, outcome, corpus=corpus, target=number and f"v{number}")
 
     def history(self, corpus: str, *, limit: int = 50) -> Sequence[RolloutStep]:
         """The newest steps first."""
@@ -239,12 +241,3 @@ def _index_version(row: Row[Any]) -> IndexVersion:
         retired_at=row.retired_at,
         created_at=row.created_at,
     )
-
-
-def actor() -> str:
-    """Who does this: the user and the process."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        user = str(os.getuid())
-    return f"{user}, process {os.getpid()}"

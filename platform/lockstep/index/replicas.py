@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import delete, select
 
@@ -26,10 +27,21 @@ class Replica:
 
 
 class Replicas:
-    """Which servers answer from what. A server beats; commands look."""
+    """Which servers answer from what. A server beats; commands look.
 
-    def __init__(self, database: Database) -> None:
+    `local_key` names the file in which a server on this machine lays the API key for commands.
+    """
+
+    def __init__(self, database: Database, local_key: Path | None = None) -> None:
         self._database = database
+        self._local_key = local_key
+
+    def local_key(self) -> str | None:
+        """The API key that a server on this machine takes from commands beside it, if it runs."""
+        try:
+            return self._local_key.read_text().strip() if self._local_key else None
+        except OSError:
+            return None
 
     def beat(self, serving: Mapping[str, str], url: str) -> None:
         """Say that this process answers from these collections (corpus -> collection)."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from lockstep.actor import actor
 from lockstep.corpus.database import Database
 from lockstep.corpus.schema import corpora, trial_counts, trials
 from lockstep.errors import InvalidInput, TrialNotFound, TrialRefused
-from lockstep.index.catalog import IndexCatalog, actor
+from lockstep.index.catalog import IndexCatalog
 from lockstep.index.leases import this_process
 from lockstep.index.trial_counts import Counts
 from lockstep.index.versions import IndexVersion, State

@@ -21,6 +21,10 @@ from lockstep.store.conditions import (
 from lockstep.store.port import DOCUMENT_ID, Json
 
 MAX_DEPTH = 16
+# Of a filter that a user sends: an engine looks at each condition of it for each point.
+MAX_PARTS = 1_000  # objects: a condition on a key is two of them
+MAX_VALUES = 10_000  # in the lists of any, except, has_id and geo_polygon, all together
+MAX_TEXT_BYTES = 16_384  # of one key or text
 _EXAMPLE = '{"must": [{"key": "year", "range": {"gte": 2020}}]}'
 CLAUSES = ("must", "should", "must_not")
 
@@ -39,6 +43,7 @@ def prefixed(filter: Json, prefix: str) -> Json:
     Keys inside `nested` are relative to its key and stay. The ids of `has_id` are document ids
     here; they become a match on the payload's document id. Raises InvalidFilter.
     """
+    _check_size(filter)
     _walk_filter(filter, "", 0, _check_document_ids)
     return _prefixed_filter(filter, prefix)
 
@@ -49,6 +54,30 @@ def as_list(conditions: Any) -> list[Any]:
 
 
 _CheckIds = Callable[[Any, str], None]
+
+
+def _check_size(filter: object) -> None:
+    """Raise InvalidFilter for one that is too large to be looked at more closely."""
+    parts, values, left = 0, 0, [filter]
+    while left:
+        item = left.pop()
+        if isinstance(item, Mapping):
+            parts += 1
+            left.extend(item.keys())
+            left.extend(item.values())
+        elif isinstance(item, list):
+            values += len(item)
+            left.extend(item)
+        elif isinstance(item, str) and len(item.encode(errors="replace")) > MAX_TEXT_BYTES:
+            raise InvalidFilter(
+                f"The filter holds a text of more than {MAX_TEXT_BYTES:,} bytes, which is the most."
+            )
+        if parts > MAX_PARTS or values > MAX_VALUES:
+            raise InvalidFilter(
+                f"The filter has more than {MAX_PARTS:,} parts or {MAX_VALUES:,} values in lists, "
+                "which is the most.",
+                next_step="Ask for less at once, or give the documents a field that says the same.",
+            )
 
 
 def _walk_filter(filter: object, place: str, depth: int, check_ids: _CheckIds) -> None:

@@ -1,15 +1,26 @@
 """A real workspace behind the app, in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx2 import Response
 from workspaces import build_live, build_next, new_root
 
 from lockstep.api.app import create_app
+from lockstep.api.key_ring import KeyRing
+from lockstep.api.running import Running
 from lockstep.bootstrap import open_workspace
-from lockstep.settings import load_settings
+from lockstep.corpus.api_key import Scope
+from lockstep.corpus.api_keys import ApiKeys
+from lockstep.corpus.database import Database
+from lockstep.settings import SecuritySettings, load_settings
+from lockstep.store.filters import prefixed
 
 MAX_DOCUMENT_BYTES = 4096
 
@@ -27,3 +38,59 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     app = create_app(load_settings(Path(root)))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@dataclass
+class Keyed:
+    """The same workspace behind an app that asks for keys, which lie in a database of their own."""
+
+    app: FastAPI
+    http: TestClient
+    keys: ApiKeys
+    ring: KeyRing
+
+    def key(self, name: str, *scopes: Scope, **reach: Any) -> str:
+        """Make a key that counts at once; returns what to send."""
+        presented = self.keys.create(name, scopes or [Scope.SEARCH], **reach)[1]
+        self.ring.refresh()
+        return presented
+
+    def revoke(self, name: str) -> None:
+        self.keys.revoke(name)
+        self.ring.refresh()
+
+    def ask(self, key: str | None, method: str, url: str, **sent: Any) -> Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return self.http.request(
+            method, url, headers={**headers, **sent.pop("headers", {})}, **sent
+        )
+
+
+KeyedApp = Callable[..., Keyed]
+
+
+@pytest.fixture
+def keyed_app(client: TestClient, tmp_path: Path) -> Iterator[KeyedApp]:
+    """Makes apps that ask for keys; the arguments are more settings of [security]."""
+    database = Database(f"sqlite:///{tmp_path / 'keys.db'}")
+    database.migrate()
+    keys = ApiKeys(database, partial(prefixed, prefix="metadata."))
+
+    def make(**security: Any) -> Keyed:
+        running: Running = client.app.state.running  # type: ignore[attr-defined]
+        settings = running.workspace.settings.model_copy(
+            update={"security": SecuritySettings(**{"require_key": True, **security})}
+        )
+        ring = KeyRing(keys.in_use)
+        ring.refresh()
+        app = create_app(settings)
+        app.state.running = replace(running, keys=ring)
+        return Keyed(app, TestClient(app, raise_server_exceptions=False), keys, ring)
+
+    yield make
+    database.close()
+
+
+@pytest.fixture
+def keyed(keyed_app: KeyedApp) -> Keyed:
+    return keyed_app()
