@@ -19,6 +19,7 @@ def main() -> None:
             ["bm25_agreement", "--data", str(data)],
             ["search", "--data", str(data), "--collection", "cranfield"],
             ["search", "--data", str(data), "--collection", "medquad"],
+            ["fusion", "--data", str(data)],
             ["shadow", "--data", str(data)],
             ["gates", "--data", str(data), "--trials", "10"],
         ]

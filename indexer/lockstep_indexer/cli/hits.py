@@ -15,6 +15,7 @@ from lockstep_indexer.cli.render import note, plural, printable
 if TYPE_CHECKING:
     from lockstep.lexical.bm25 import Bm25Settings
     from lockstep.search.request import Hit, SearchResponse
+    from lockstep.store.port import Json
 
 MAX_TEXT_WIDTH = 96
 TEXT_LINES = 2
@@ -133,7 +134,14 @@ def _head(rank: int, hit: "Hit") -> Text:
 
 def _explained(hit: "Hit") -> str:
     places = (hit.explain or {}).items()
-    return " · ".join(f"{name}: rank {p['rank']}, score {p['score']:.4f}" for name, p in places)
+    return " · ".join(f"{name}: {_place(place)}" for name, place in places)
+
+
+def _place(place: "Json") -> str:
+    added = f"adds {place['weight']:g} × {place['normalised']:.4f} = {place['contribution']:.4f}"
+    if place["rank"] is None:
+        return f"not ranked, {added}"
+    return f"rank {place['rank']}, score {place['score']:.4f}, {added}"
 
 
 def _footer(answer: "SearchResponse") -> Text:

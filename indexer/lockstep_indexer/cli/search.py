@@ -11,7 +11,7 @@ from lockstep_indexer.cli.options import SEARCHING, CorpusArgument, command, ind
 from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
-    from lockstep.search.request import PrefilterChoice, SearchResponse
+    from lockstep.search.request import Fusion, PrefilterChoice, SearchResponse
 
 
 def filter_json(text: str) -> Json:
@@ -72,8 +72,31 @@ def search(
             min=1, max=10_000, metavar="N", help="How many the prefilter passes on; implies it."
         ),
     ] = None,
+    fusion: Annotated[
+        Literal["convex", "dbsf", "rrf"] | None,
+        typer.Option(
+            help="How the two rankings become one: by scaled scores (convex, dbsf) or by ranks "
+            "(rrf). By default convex.",
+            show_default=False,
+        ),
+    ] = None,
+    dense_weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="What the dense ranking weighs.", show_default=False),
+    ] = None,
+    lexical_weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="What the BM25 ranking weighs.", show_default=False),
+    ] = None,
+    rrf_k: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="The k of rrf, 60 if left out; implies rrf.", show_default=False
+        ),
+    ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show each hit's rank and score in each ranking.")
+        bool,
+        typer.Option("--explain", help="Show what each ranking adds to a hit's score."),
     ] = False,
     number: Annotated[
         int | None,
@@ -102,6 +125,7 @@ def search(
             mode=Mode(mode),
             filter=condition,
             prefilter=_prefilter(prefilter, candidates),
+            fusion=_fusion(fusion, rrf_k, dense_weight, lexical_weight),
             explain=explain,
         )
         for query in queries
@@ -129,6 +153,16 @@ def _prefilter(wanted: bool | None, candidates: int | None) -> "PrefilterChoice 
     if candidates is not None:
         return PrefilterChoice(candidates=candidates)
     return PrefilterChoice() if wanted else wanted
+
+
+def _fusion(
+    method: str | None, k: int | None, dense_weight: float | None, lexical_weight: float | None
+) -> "Fusion":
+    from lockstep.search.request import Fusion, FusionMethod
+
+    named = Fusion.method if method is None else FusionMethod(method)
+    chosen = FusionMethod.RRF if method is None and k is not None else named
+    return Fusion(chosen, k, dense_weight, lexical_weight)
 
 
 def _json(query: str, answer: "SearchResponse") -> Json:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -23,12 +23,22 @@ from lockstep.index.gate_report import Verdict
 from lockstep.index.rollouts import Consent
 from lockstep.index.trials import Arm, Exposure, TrialState
 from lockstep.index.versions import IndexVersion, State
-from lockstep.search.request import Fusion, Mode, PrefilterChoice, SearchRequest
+from lockstep.search.request import (
+    MAX_QUERY_BYTES,
+    Fusion,
+    FusionMethod,
+    Mode,
+    PrefilterChoice,
+    SearchRequest,
+)
 from lockstep.search.trial_report import TrialReport
 
 MAX_DOCUMENTS = 1000  # of one call
 
 Metadata = dict[str, Any]
+DocumentId = Annotated[StrictStr, Field(max_length=MAX_ID_BYTES)]
+Reason = Annotated[StrictStr, Field(max_length=2_000)]
+VersionNumber = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 
 
 class Body(BaseModel):
@@ -36,9 +46,6 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-DocumentId = Annotated[StrictStr, Field(max_length=MAX_ID_BYTES)]
-Reason = Annotated[StrictStr, Field(max_length=2_000)]
-VersionNumber = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
     hints: ClassVar[dict[str, str]] = {}
     other_fields_hint: ClassVar[str] = ""
 
@@ -65,16 +72,28 @@ def _printable(name: str) -> str:
 
 
 class WeightsBody(Body):
-    dense: float = 1.0
-    lexical: float = 1.0
+    """Left out: as the method has them."""
+
+    dense: float | None = None
+    lexical: float | None = None
 
 
 class FusionBody(Body):
-    """Reciprocal rank fusion: a hit scores the sum of weight / (k + rank) over its rankings."""
+    """How the dense and the BM25 ranking become one.
 
-    method: Literal["rrf"] = "rrf"
-    k: StrictInt = Fusion.k
+    convex: the weighted mean of scores, scaled from the least possible to the ranking's best;
+    weights .8 and .2; one weight alone leaves the rest to 1 to the other.
+    dbsf: the weighted sum of scores, scaled by the ranking's mean and deviation; weights 1 and 1.
+    rrf: the sum of weight / (k + rank); weights 1 and 1.
+    """
+
+    method: FusionMethod = Fusion.method
+    k: StrictInt | None = Field(default=None, description="Of rrf alone; left out: 60.")
     weights: WeightsBody = WeightsBody()
+
+    def fusion(self) -> Fusion:
+        """Raises InvalidInput."""
+        return Fusion(self.method, self.k, self.weights.dense, self.weights.lexical)
 
 
 class PrefilterBody(Body):
@@ -94,7 +113,8 @@ class SearchBody(Body):
         name: f"This version of Lockstep cannot {name} yet." for name in ("rerank", "highlight")
     }
 
-    query: StrictStr
+    # The request itself counts the bytes, and says what is wrong with a text that is none.
+    query: Annotated[StrictStr, Field(json_schema_extra={"maxLength": MAX_QUERY_BYTES})]
     limit: StrictInt = SearchRequest.limit
     offset: StrictInt = SearchRequest.offset
     mode: Mode = Mode.HYBRID
@@ -120,7 +140,6 @@ class SearchBody(Body):
 
     def request(self) -> SearchRequest:
         """The search that the body asks for. Raises InvalidInput."""
-        weights = self.fusion.weights
         prefilter = self.prefilter
         return SearchRequest(
             query=self.query,
@@ -129,15 +148,22 @@ class SearchBody(Body):
             mode=self.mode,
             filter=self.filter,
             prefilter=prefilter.choice() if isinstance(prefilter, PrefilterBody) else prefilter,
-            fusion=Fusion(self.fusion.k, weights.dense, weights.lexical),
+            fusion=self.fusion.fusion(),
             group_by_document=self.group_by_document,
             explain=self.explain,
         )
 
 
 class PlaceView(BaseModel):
-    rank: int
-    score: float
+    """What one ranking adds to a hit's score: the score is the sum of the contributions."""
+
+    rank: int | None = Field(
+        description="From 1; null: the ranking, as deep as it was looked at, does not hold the hit."
+    )
+    score: float | None = Field(description="The cosine, or the BM25 score.")
+    normalised: float = Field(description="The score on a scale that the rankings share.")
+    weight: float
+    contribution: float = Field(description="weight times normalised.")
 
 
 class HitView(BaseModel):
@@ -148,7 +174,7 @@ class HitView(BaseModel):
     text: str = Field(description="Of the passage that was found.")
     metadata: Metadata
     explain: dict[str, PlaceView] | None = Field(
-        None, description="The hit's rank and score in each ranking that knows it."
+        None, description="Where each ranking puts the hit, and what that adds to its score."
     )
     index_version: str | None = Field(
         None, description="The collection it comes from, in an interleaved answer."

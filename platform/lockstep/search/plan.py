@@ -8,8 +8,13 @@ from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Ve
 DENSE = "dense"
 LEXICAL = "lexical"
 
+# The least scores there can be: of a cosine, and of a sum of positive term weights.
+MIN_SCORES = {DENSE: -1.0, LEXICAL: 0.0}
+
 # How many places of each ranking to look at: the first is the published habit for RRF. What is
-# fused depends on the depth, so that pages agree with each other as long as they share a step.
+# fused depends on the depth: a deeper ranking holds more candidates, moves the mean and deviation
+# of DBSF, and lowers what a convex combination gives a candidate that the ranking does not hold.
+# So pages agree with each other as long as they share a step.
 DEPTHS = (100, 400, 1_600, 6_400, 10_000)
 # How many short vectors are rescored where no prefilter gate has measured how many are needed.
 PREFILTER_CANDIDATES = 400
@@ -20,14 +25,14 @@ PASSAGES_PER_DOCUMENT = 4
 def encodes_query(request: SearchRequest) -> bool:
     """Whether the search needs the query's dense vector."""
     return request.mode is Mode.DENSE or (
-        request.mode is Mode.HYBRID and request.fusion.dense_weight > 0
+        request.mode is Mode.HYBRID and request.fusion.weights.dense > 0
     )
 
 
 def ranks_terms(request: SearchRequest) -> bool:
     """Whether the search needs the query's terms."""
     return request.mode is Mode.LEXICAL or (
-        request.mode is Mode.HYBRID and request.fusion.lexical_weight > 0
+        request.mode is Mode.HYBRID and request.fusion.weights.lexical > 0
     )
 
 

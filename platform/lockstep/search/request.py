@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from lockstep.errors import InvalidInput
 from lockstep.store.port import Json
@@ -18,22 +19,91 @@ class Mode(StrEnum):
     LEXICAL = "lexical"  # BM25
 
 
+class FusionMethod(StrEnum):
+    """How the rankings of a hybrid search become one; `search.fusion` has the formulas."""
+
+    CONVEX = "convex"  # the weighted mean of scores, scaled from the least possible to the best
+    DBSF = "dbsf"  # distribution-based: the sum of scores, scaled by their mean and deviation
+    RRF = "rrf"  # reciprocal rank fusion: the sum of 1 / (k + rank)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each ranking counts; none at all with 0."""
+
+    dense: float
+    lexical: float
+
+
+# Chosen on judged collections, each time without the one it is reported on:
+# docs/decisions/0006-default-fusion.md.
+DEFAULT_DENSE_SHARE = 0.8
+# Cormack, Clarke, Büttcher, SIGIR 2009.
+DEFAULT_RRF_K = 60
+
+
 @dataclass(frozen=True)
 class Fusion:
-    """Reciprocal rank fusion: a hit scores the sum of weight / (k + rank) over its rankings."""
+    """How the rankings of a hybrid search become one. Raises InvalidInput.
 
-    k: int = 60
-    dense_weight: float = 1.0
-    lexical_weight: float = 1.0
+    What is None is taken from the method: k 60; weights 1 and 1 for RRF and DBSF, .8 for dense and
+    .2 for BM25 in a convex combination, where one weight alone leaves the rest to 1 to the other.
+    """
+
+    method: FusionMethod = FusionMethod.CONVEX
+    k: int | None = None
+    dense_weight: float | None = None
+    lexical_weight: float | None = None
 
     def __post_init__(self) -> None:
+        methods = [method.value for method in FusionMethod]
+        if self.method not in methods:
+            raise InvalidInput(
+                f"fusion.method is '{self.method}'; expected one of {', '.join(methods)}."
+            )
+        self._check_k()
+        self._check_weights()
+
+    @property
+    def rrf_k(self) -> int:
+        return DEFAULT_RRF_K if self.k is None else self.k
+
+    @cached_property
+    def weights(self) -> Weights:
+        dense, lexical = self.dense_weight, self.lexical_weight
+        if self.method != FusionMethod.CONVEX:
+            return Weights(1.0 if dense is None else dense, 1.0 if lexical is None else lexical)
+        if dense is None:
+            dense = DEFAULT_DENSE_SHARE if lexical is None else _rest(lexical)
+        return Weights(dense, _rest(dense) if lexical is None else lexical)
+
+    def _check_k(self) -> None:
+        if self.k is None:
+            return
         if not 1 <= self.k <= 10_000:
             raise InvalidInput(f"fusion.k is {self.k}; expected 1 to 10000.")
-        weights = (self.dense_weight, self.lexical_weight)
-        if not all(0 <= weight <= 1_000 for weight in weights) or not any(weights):
+        if self.method != FusionMethod.RRF:
             raise InvalidInput(
-                f"fusion.weights are {weights}; expected numbers from 0 to 1000, one above 0."
+                f"fusion.k is {self.k}, but the method is {self.method}, which has no k.",
+                next_step="Leave k out, or choose the method rrf.",
             )
+
+    def _check_weights(self) -> None:
+        given = [w for w in (self.dense_weight, self.lexical_weight) if w is not None]
+        if not all(0 <= weight <= 1_000 for weight in given):
+            raise InvalidInput(f"fusion.weights are {given}; expected numbers from 0 to 1000.")
+        if len(given) == 2 and not any(given):
+            raise InvalidInput("fusion.weights are both 0; expected one above 0.")
+        if self.method == FusionMethod.CONVEX and len(given) == 1 and given[0] > 1:
+            raise InvalidInput(
+                f"Of fusion.weights only one is given, {given[0]:g}; in a convex combination "
+                "the other is what is left of it to 1.",
+                next_step="Give a weight from 0 to 1, or both.",
+            )
+
+
+def _rest(weight: float) -> float:
+    return round(1 - weight, 12)  # .2 beside .8, and not .19999999999999996
 
 
 @dataclass(frozen=True)
@@ -93,7 +163,7 @@ class Hit:
     title: str
     text: str  # of the passage
     metadata: Json
-    explain: Json | None = None  # branch -> {rank, score}
+    explain: Json | None = None  # branch -> {rank, score, normalised, weight, contribution}
     index_version: str | None = None  # the collection, where an answer is made of two versions'
 
 

@@ -2,14 +2,21 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 
 from lockstep.index.generation import Generation
-from lockstep.search.fusion import Ranked, reciprocal_rank_fusion, single_ranking
-from lockstep.search.plan import DENSE, LEXICAL, depths, encodes_query, make_plan
-from lockstep.search.request import Hit, Mode, SearchRequest, SearchResponse, Timings
+from lockstep.search.fusion import (
+    Ranked,
+    convex_combination,
+    distribution_based_fusion,
+    reciprocal_rank_fusion,
+    single_ranking,
+)
+from lockstep.search.plan import DENSE, LEXICAL, MIN_SCORES, depths, encodes_query, make_plan
+from lockstep.search.request import FusionMethod, Hit, Mode, SearchRequest, SearchResponse, Timings
 from lockstep.store.filters import prefixed
-from lockstep.store.port import DOCUMENT_ID, Candidate, Record, Vector, VectorStore
+from lockstep.store.port import DOCUMENT_ID, Candidate, Json, Record, Vector, VectorStore
 
 
 def search(generation: Generation, store: VectorStore, request: SearchRequest) -> SearchResponse:
@@ -21,9 +28,7 @@ def search(generation: Generation, store: VectorStore, request: SearchRequest) -
     Raises SearchUnsupported, InvalidFilter, EncodingFailed or StoreUnavailable.
     """
     started = time.perf_counter()
-    vector = (
-        generation.encoder.encode_queries([request.query])[0] if encodes_query(request) else None
-    )
+    vector = generation.encoder.encode_query(request.query) if encodes_query(request) else None
     encoded = time.perf_counter()
     hits = _find(generation, store, request, vector)[request.offset :]
     ended = time.perf_counter()
@@ -48,7 +53,7 @@ def _find(
         if not branches:
             break
         rankings = store.search(generation.collection, list(branches.values()), condition)
-        ranked = _merge(request, dict(zip(branches, rankings, strict=True)))
+        ranked = merge(request, dict(zip(branches, rankings, strict=True)), depth)
         hits = list(islice(_hits(generation, store, request, ranked), request.window))
         if len(hits) == request.window or all(len(ranking) < depth for ranking in rankings):
             break
@@ -56,11 +61,19 @@ def _find(
     return hits
 
 
-def _merge(request: SearchRequest, rankings: dict[str, list[Candidate]]) -> list[Ranked]:
-    if request.mode is Mode.HYBRID:
-        weights = {DENSE: request.fusion.dense_weight, LEXICAL: request.fusion.lexical_weight}
-        return reciprocal_rank_fusion(rankings, weights, k=request.fusion.k)
-    return [r for name, found in rankings.items() for r in single_ranking(name, found)]
+def merge(request: SearchRequest, rankings: dict[str, list[Candidate]], depth: int) -> list[Ranked]:
+    """The rankings of the branches, each up to `depth` deep, as one."""
+    if request.mode is not Mode.HYBRID:
+        return [r for name, found in rankings.items() for r in single_ranking(name, found)]
+    fusion = request.fusion
+    weights = {DENSE: fusion.weights.dense, LEXICAL: fusion.weights.lexical}
+    match fusion.method:
+        case FusionMethod.RRF:
+            return reciprocal_rank_fusion(rankings, weights, k=fusion.rrf_k)
+        case FusionMethod.DBSF:
+            return distribution_based_fusion(rankings, weights)
+        case FusionMethod.CONVEX:
+            return convex_combination(rankings, weights, minima=MIN_SCORES, depth=depth)
 
 
 def _hits(
@@ -95,9 +108,11 @@ def _hit(record: Record, ranked: Ranked, *, explain: bool) -> Hit:
     )
 
 
-def _explain(ranked: Ranked) -> dict[str, dict[str, float]]:
+def _explain(ranked: Ranked) -> Json:
+    """The hit's score is the sum of the contributions."""
     return {
-        name: {"rank": place.rank, "score": place.score} for name, place in ranked.places.items()
+        name: {**asdict(place), "contribution": place.contribution}
+        for name, place in ranked.places.items()
     }
 
 

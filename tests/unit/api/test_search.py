@@ -56,21 +56,49 @@ def test_pages_join_without_gap_or_overlap(client: TestClient) -> None:
     assert page(7) + page(13, 7) == page(20)
 
 
-def test_explain_says_where_each_ranking_put_a_hit(client: TestClient) -> None:
-    hits = client.post(URL, json={**QUERY, "explain": True}).json()["hits"]
+# What a body says, and what dense and BM25 then weigh.
+FUSIONS: dict[str, tuple[dict[str, Any], list[float]]] = {
+    "default": ({}, [0.8, 0.2]),
+    "convex": ({"method": "convex", "weights": {"dense": 2, "lexical": 2}}, [0.5, 0.5]),
+    "dbsf": ({"method": "dbsf"}, [1, 1]),
+    "rrf": ({"method": "rrf", "k": 10, "weights": {"lexical": 2}}, [1, 2]),
+}
+each_fusion = pytest.mark.parametrize(("fusion", "weights"), FUSIONS.values(), ids=FUSIONS)
 
-    best = hits[0]
-    assert best["score"] == pytest.approx(
-        sum(1 / (60 + place["rank"]) for place in best["explain"].values())
-    )
+
+@each_fusion
+def test_explain_says_what_each_ranking_adds(
+    client: TestClient, fusion: dict[str, Any], weights: list[float]
+) -> None:
+    body = {**QUERY, "explain": True, "limit": 100, "fusion": fusion}
+    hits = client.post(URL, json=body).json()["hits"]
+
+    for hit in hits:
+        places = hit["explain"].values()
+        assert set().union(*places) == {"rank", "score", "normalised", "weight", "contribution"}
+        assert hit["score"] == pytest.approx(sum(place["contribution"] for place in places))
+    best = hits[0]["explain"]
+    assert [best[name]["weight"] for name in ("dense", "lexical")] == pytest.approx(weights)
 
 
-def test_fusion_weights_of_nought_leave_a_ranking_out(client: TestClient) -> None:
+@each_fusion
+def test_the_same_request_gives_the_same_bits(
+    client: TestClient, fusion: dict[str, Any], weights: list[float]
+) -> None:
+    body = {**QUERY, "explain": True, "limit": 50, "fusion": fusion}
+    answers = [client.post(URL, json=body).json()["hits"] for _ in range(5)]
+
+    assert answers[0]
+    assert all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("method", ["convex", "dbsf", "rrf"])
+def test_fusion_weights_of_nought_leave_a_ranking_out(client: TestClient, method: str) -> None:
     def ids(**body: Any) -> list[str]:
         hits = client.post(URL, json={**QUERY, "limit": 5, **body}).json()["hits"]
         return [hit["id"] for hit in hits]
 
-    fusion = {"method": "rrf", "k": 10, "weights": {"dense": 1, "lexical": 0}}
+    fusion = {"method": method, "weights": {"dense": 1, "lexical": 0}}
     assert ids(fusion=fusion) == ids(mode="dense")
 
 
@@ -100,9 +128,14 @@ REFUSED = {
     "mode": ({**QUERY, "mode": "fuzzy"}, "mode: "),
     "rerank": ({**QUERY, "rerank": {}}, "rerank: Unknown field 'rerank'; expected some of query"),
     "highlight": ({**QUERY, "highlight": True}, "cannot highlight yet"),
-    "dbsf": ({**QUERY, "fusion": {"method": "dbsf"}}, "fusion.method: Input should be 'rrf'"),
+    "fusion": (
+        {**QUERY, "fusion": {"method": "best"}},
+        "fusion.method: Input should be 'convex', 'dbsf' or 'rrf'",
+    ),
     "weights": ({**QUERY, "fusion": {"weights": {"bm25": 1}}}, "expected some of dense, lexical"),
-    "k": ({**QUERY, "fusion": {"k": 0}}, "fusion.k is 0"),
+    "k": ({**QUERY, "fusion": {"method": "rrf", "k": 0}}, "fusion.k is 0"),
+    "no k": ({**QUERY, "fusion": {"method": "dbsf", "k": 9}}, "method is dbsf, which has no k"),
+    "no weight": ({**QUERY, "fusion": {"weights": {"dense": 0, "lexical": 0}}}, "are both 0"),
     "prefilter": ({**QUERY, "prefilter": {"candidates": 9}}, "docs--v0002 has no prefilter"),
     "prefilter true": ({**QUERY, "prefilter": True}, "docs--v0002 has no prefilter"),
     "filter": ({**QUERY, "filter": {"must": [{"key": "parity", "match": 1}]}}, "must"),

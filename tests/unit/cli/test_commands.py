@@ -169,6 +169,7 @@ def test_search_shows_hits_and_where_they_come_from(reading: Cli) -> None:
     assert result.code == 0
     assert "waiting threads ─" in result.out
     assert "dense: rank" in result.out
+    assert "adds 0.8 × 1.0000 = 0.8000" in result.out  # of the nearest
     assert result.out.count("docs--v0001 · tiny@1 · ") == 2
 
 
@@ -187,3 +188,18 @@ def test_search_options_reach_the_search(reading: Cli) -> None:
     )
     assert pinned.json["answers"][0]["index_version"] == "docs--v0002"
     assert reading("search", "docs", "csv", "--no-prefilter", "--mode", "dense").code == 0
+
+
+def test_search_takes_each_fusion(reading: Cli) -> None:
+    def weights(*options: str) -> list[float]:
+        report = reading("search", "docs", "csv", "-n", "1", "--explain", "--json", *options).json
+        (hit,) = report["answers"][0]["hits"]
+        return [place["weight"] for place in hit["explain"].values()]
+
+    assert weights() == pytest.approx([0.8, 0.2])
+    assert weights("--dense-weight", "0.5") == [0.5, 0.5]
+    assert weights("--fusion", "dbsf", "--lexical-weight", "3") == [1, 3]
+    assert weights("--rrf-k", "10") == [1, 1]
+    refused = reading("search", "docs", "csv", "--fusion", "convex", "--rrf-k", "10")
+    assert refused.code == 1
+    assert "convex, which has no k" in refused.err
