@@ -29,6 +29,7 @@ LockstepError
 │   ├── StillServed           a server answers from what is to be dropped
 │   ├── TrialRefused          a candidate cannot meet live traffic now
 │   ├── KeyExists             an API key in use has this name already
+│   ├── CursorExpired         the list that a cursor goes on with is gone
 │   └── NothingToRollBack
 ├── AccessDenied              the API key that was sent does not reach this far
 │   └── KeyRequired           none was sent, or none that is known
@@ -190,6 +191,10 @@ class NothingToRollBack(Conflict):
 
 class KeyExists(Conflict):
     """An API key in use has this name already."""
+
+
+class CursorExpired(Conflict):
+    """The list that a cursor goes on with is gone: its time is over, or its index version is."""
 
 
 class AccessDenied(LockstepError):

@@ -15,7 +15,7 @@ from lockstep.errors import InvalidInput
 # Point ids must be the same for the same passage on every machine and for ever.
 _NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
+SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
 
 MIN_CAPACITY = 4
 
@@ -93,7 +93,7 @@ class PassageSplitter:
         starts = [start for start, _ in text.offsets]
         ends = [
             sorted({bisect_left(starts, match.end()) for match in pattern.finditer(document.text)})
-            for pattern in (_SENTENCE_END, _WORD_END)
+            for pattern in (SENTENCE_END, _WORD_END)
         ]
         positions = [0, *(starts[cut] for cut in _cuts(len(starts), ends, capacity))]
         positions.append(len(document.text))

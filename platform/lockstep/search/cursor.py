@@ -1,0 +1,72 @@
+"""Cursors: the next page of a list, from the index version that gave the first."""
+
+import base64
+import binascii
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.errors import CursorExpired, InvalidInput
+
+LIFETIME_S = 15 * 60
+MAX_CURSOR_CHARS = 512
+_CHECK_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a list goes on. It belongs to one request: `digest` says to which."""
+
+    number: int  # of the index version
+    offset: int
+    digest: str
+    expires_at: float  # seconds since 1970
+
+    def to_text(self) -> str:
+        fields = [self.number, self.offset, self.digest, round(self.expires_at)]
+        body = json.dumps(fields, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
+
+    @classmethod
+    def from_text(cls, text: str) -> "Cursor":
+        """Raises InvalidInput where it is no cursor, CursorExpired where its time is over."""
+        cursor = cls._read(text)
+        if cursor is None:
+            raise InvalidInput(
+                "The cursor is not one that a search has given.",
+                next_step="Send `next_cursor` of the answer before as it is, or leave it out to "
+                "begin at the first page.",
+            )
+        if time.time() > cursor.expires_at:
+            raise CursorExpired(
+                f"The cursor has expired: it lives for {LIFETIME_S // 60} minutes.",
+                next_step="Search again without it, from the first page.",
+            )
+        return cursor
+
+    @classmethod
+    def _read(cls, text: str) -> "Cursor | None":
+        if len(text) > MAX_CURSOR_CHARS or not text.isascii():
+            return None
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except binascii.Error:
+            return None
+        check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
+        return cls(*json.loads(body)) if check == _check(body) else None
+
+
+def digest(request: Any) -> str:
+    """What tells one request from another; a request's `repr` shows all of its fields."""
+    return hashlib.blake2b(repr(request).encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def next_cursor(number: int, offset: int, digest: str) -> Cursor:
+    return Cursor(number, offset, digest, time.time() + LIFETIME_S)
+
+
+def _check(body: bytes) -> bytes:
+    """Tells a cursor from what a client has cut or typed; it keeps no secret."""
+    return hashlib.blake2b(body, digest_size=_CHECK_BYTES, person=b"lockstep-cursor").digest()

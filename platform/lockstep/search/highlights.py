@@ -1,0 +1,140 @@
+"""Highlights: the sentences of a passage that answer a query best, and its words in them."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from lockstep.errors import InvalidInput
+from lockstep.index.passages import SENTENCE_END
+from lockstep.lexical.bm25 import Bm25Encoder
+from lockstep.store.port import Vector
+
+MAX_SENTENCES = 10
+
+# Words, with the marks inside of them that tokenizers keep or cut alike.
+_WORD = re.compile(r"\w+")
+# Scripts that put no spaces between words: there, what is shared with the query is marked.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
+_SHARED_CHARACTERS = 2
+
+Span = tuple[int, int]  # [start, end) in characters of the passage's text
+
+
+@dataclass(frozen=True)
+class HighlightChoice:
+    """How many sentences of each hit, and what makes them the best.
+
+    By meaning, the model compares each sentence with the query: that costs a forward pass over the
+    sentences of all hits.
+    """
+
+    sentences: int = 2
+    by_meaning: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sentences <= MAX_SENTENCES:
+            raise InvalidInput(
+                f"highlight.sentences is {self.sentences}; expected 1 to {MAX_SENTENCES}."
+            )
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A stretch of a passage's text; `terms` are the stretches in it that the query asks for."""
+
+    text: str
+    start: int
+    end: int
+    terms: tuple[Span, ...] = ()
+    score: float = field(default=0.0, compare=False)
+
+
+class Highlighter:
+    """Marks what one query asks for. `lexical` says which words are the same term."""
+
+    def __init__(self, query: str, lexical: Bm25Encoder) -> None:
+        self._asked = frozenset(lexical.encode_query(query).indices.tolist())
+        self._unspaced = _grams(query)
+        self._terms_of = _terms_of(lexical)
+
+    def sentences(self, text: str) -> list[Sentence]:
+        """Every sentence of a text, scored by how many terms of the query it has."""
+        words = list(self._matches(text))
+        return [
+            Sentence(
+                text=text[start:end],
+                start=start,
+                end=end,
+                terms=tuple(span for span, _ in words if start <= span[0] < end),
+                score=len(
+                    {term for span, terms in words if start <= span[0] < end for term in terms}
+                ),
+            )
+            for start, end in sentence_spans(text)
+        ]
+
+    def _matches(self, text: str) -> Iterator[tuple[Span, frozenset[object]]]:
+        for word in _WORD.finditer(text):
+            if _UNSPACED.search(word[0]):
+                yield from self._shared(word[0], word.start())
+            elif found := self._terms_of(word[0]) & self._asked:
+                yield word.span(), frozenset(found)
+
+    def _shared(self, run: str, at: int) -> Iterator[tuple[Span, frozenset[object]]]:
+        """The longest stretches of a run that are made of pieces of the query."""
+        n = _SHARED_CHARACTERS
+        inside = [False] * len(run)
+        for start in range(len(run) - n + 1):
+            if run[start : start + n] in self._unspaced:
+                inside[start : start + n] = [True] * n
+        for stretch in re.finditer("1+", "".join("01"[mark] for mark in inside)):
+            start, end = stretch.span()
+            yield (at + start, at + end), frozenset({run[start:end]})
+
+
+def best(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
+    """The best `count` of those that score at all, in the order of the text."""
+    scoring = [sentence for sentence in sentences if sentence.score > 0]
+    chosen = sorted(scoring, key=lambda sentence: (-sentence.score, sentence.start))[:count]
+    return sorted(chosen, key=lambda sentence: sentence.start)
+
+
+def by_meaning(sentences: Sequence[Sentence], query: Vector, vectors: Vector) -> list[Sentence]:
+    """The sentences scored by cosine; query (dim,), vectors (n, dim), all of length 1."""
+    scores: list[float] = (vectors @ query).astype(np.float64).tolist()
+    return [
+        Sentence(each.text, each.start, each.end, each.terms, score=score + 1)  # 0 to 2
+        for each, score in zip(sentences, scores, strict=True)
+    ]
+
+
+def sentence_spans(text: str) -> list[Span]:
+    """Where the sentences of a text lie, without the space around them."""
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
+    spans = pairwise([0, *ends, len(text)])
+    return [
+        (start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
+        for start, end in spans
+        if (piece := text[start:end]).strip()
+    ]
+
+
+def _grams(query: str) -> frozenset[str]:
+    n = _SHARED_CHARACTERS
+    runs = _UNSPACED.findall(query)
+    return frozenset(run[i : i + n] for run in runs for i in range(len(run) - n + 1))
+
+
+@lru_cache(maxsize=8)
+def _terms_of(lexical: Bm25Encoder) -> Callable[[str], frozenset[int]]:
+    """The terms of a word; texts repeat their words, so most are looked up."""
+
+    @lru_cache(maxsize=65_536)
+    def terms_of(word: str) -> frozenset[int]:
+        return frozenset(lexical.encode_query(word).indices.tolist())
+
+    return terms_of

@@ -1,0 +1,78 @@
+"""Highlights: sentences, and the words in them that a query asks for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.errors import InvalidInput
+from lockstep.lexical.bm25 import Bm25Encoder, Bm25Settings
+from lockstep.search.highlights import (
+    HighlightChoice,
+    Highlighter,
+    best,
+    by_meaning,
+    sentence_spans,
+)
+
+TEXT = (
+    "Rivers run to the sea. A red river is running here!  The bank of Running River Ltd.\n"
+    "Nothing else."
+)
+
+
+def lexical(language: str = "english") -> Bm25Encoder:
+    return Bm25Encoder(Bm25Settings(avg_length=10.0, language=language))
+
+
+def marked(query: str, text: str, language: str = "english") -> list[tuple[str, list[str]]]:
+    sentences = Highlighter(query, lexical(language)).sentences(text)
+    return [
+        (sentence.text, [text[start:end] for start, end in sentence.terms])
+        for sentence in best(sentences, 2)
+    ]
+
+
+def test_the_best_sentences_come_in_the_order_of_the_text_with_inflected_words_marked() -> None:
+    assert marked("red running rivers", TEXT) == [
+        ("Rivers run to the sea.", ["Rivers", "run"]),
+        ("A red river is running here!", ["red", "river", "running"]),
+    ]
+
+
+def test_stop_words_and_what_is_not_there_mark_nothing() -> None:
+    assert marked("the of is", TEXT) == []
+    assert marked("ocean", TEXT) == []
+
+
+def test_a_script_without_spaces_is_marked_where_it_shares_characters() -> None:
+    text = "东京是日本的首都。大阪在西边。"
+    assert marked("日本首都", text, "chinese") == [("东京是日本的首都。", ["日本", "首都"])]
+
+
+def test_by_meaning_the_nearest_sentences_win() -> None:
+    sentences = Highlighter("ocean", lexical()).sentences(TEXT)
+    vectors = np.eye(len(sentences), 4, dtype=np.float32)
+    query = np.array([0.1, 0.0, 0.9, 0.2], dtype=np.float32)
+    assert [s.text for s in best(by_meaning(sentences, query, vectors), 1)] == [sentences[2].text]
+
+
+@given(st.text(max_size=200))
+def test_sentences_lie_in_the_text_in_order_and_lose_only_space(text: str) -> None:
+    spans = sentence_spans(text)
+    flat = [edge for span in spans for edge in span]
+    assert flat == sorted(flat)
+    assert "".join("".join(text[a:b].split()) for a, b in spans) == "".join(text.split())
+
+
+@given(st.text(max_size=60), st.text(max_size=200))
+def test_what_is_marked_lies_inside_of_its_sentence(query: str, text: str) -> None:
+    for sentence in Highlighter(query, lexical("none")).sentences(text):
+        assert text[sentence.start : sentence.end] == sentence.text
+        assert all(sentence.start <= a < b <= sentence.end for a, b in sentence.terms)
+
+
+@pytest.mark.parametrize("sentences", [0, -1, 11])
+def test_the_number_of_sentences_is_bounded(sentences: int) -> None:
+    with pytest.raises(InvalidInput, match=r"highlight\.sentences is .*; expected 1 to 10"):
+        HighlightChoice(sentences)
