@@ -45,6 +45,7 @@ LockstepError
     ├── DatabaseUnavailable
     ├── ArtefactsUnavailable  the storage of the model versions
     ├── RateLimited           this API key sends more requests than it may
+    ├── Overloaded            more searches than this server can answer in time
     ├── HubUnavailable        the hub that a model should come from
     └── StorageFull
 """
@@ -253,6 +254,10 @@ class RateLimited(Unavailable):
     """This API key sends more requests than it may, for `retry_after_s` more."""
 
     retry_after_s: int = 1
+
+
+class Overloaded(Unavailable):
+    """More searches come in than this server can answer in time."""
 
 
 class HubUnavailable(Unavailable):

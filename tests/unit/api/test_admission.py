@@ -1,0 +1,146 @@
+"""Admission: turns in order, refusals at once, callers that hang up."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+import pytest
+
+from lockstep.api.admission import Admission, Line
+from lockstep.errors import Overloaded
+
+Message = MutableMapping[str, Any]
+PATH = "/v1/corpora/docs/search"
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Caller:
+    """One request: what it sends, and what it is answered."""
+
+    def __init__(self, path: str = PATH, body: bytes = b"{}") -> None:
+        self.scope = {"type": "http", "path": path}
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.answered = anyio.Event()
+        self._sends, self._hears = anyio.create_memory_object_stream[Message](10)
+        self._sends.send_nowait({"type": "http.request", "body": body, "more_body": False})
+
+    def hang_up(self) -> None:
+        self._sends.send_nowait({"type": "http.disconnect"})
+
+    async def receive(self) -> Message:
+        return await self._hears.receive()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+            self.answered.set()
+
+    def close(self) -> None:
+        self._sends.close()
+        self._hears.close()
+
+
+class App:
+    """Answers when it is told to, with what it has heard."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.go_on = anyio.Event()
+
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        self.bodies.append((await receive())["body"])
+        await self.go_on.wait()
+        if self.bodies[-1] == b"broken":
+            raise ValueError("broken")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+async def settled() -> None:
+    await anyio.wait_all_tasks_blocked()
+
+
+async def test_turns_are_taken_in_order_and_bodies_arrive_whole() -> None:
+    app, line = App(), Line(places=1, max_wait_s=60)
+    admission = Admission(app, line)
+    callers = [Caller(body=str(number).encode()) for number in range(3)]
+    async with anyio.create_task_group() as group:
+        for caller in callers:
+            group.start_soon(admission, caller.scope, caller.receive, caller.send)
+            await settled()
+        assert (app.bodies, line.busy, line.waiting) == ([b"0"], 1, 2)
+        app.go_on.set()
+    assert app.bodies == [b"0", b"1", b"2"]
+    assert [caller.status for caller in callers] == [200, 200, 200]
+    assert (line.busy, line.waiting) == (0, 0)
+    for caller in callers:
+        caller.close()
+
+
+async def test_who_would_wait_too_long_is_refused_at_once() -> None:
+    app, line = App(), Line(places=1, max_wait_s=0.0)
+    admission = Admission(app, line)
+    first, second, elsewhere = Caller(), Caller(), Caller("/healthz")
+    async with anyio.create_task_group() as group:
+        group.start_soon(admission, first.scope, first.receive, first.send)
+        await settled()
+        await admission(second.scope, second.receive, second.send)
+        assert second.status == 503
+        assert second.headers[b"retry-after"] == b"1"
+        group.start_soon(admission, elsewhere.scope, elsewhere.receive, elsewhere.send)
+        await settled()
+        assert len(app.bodies) == 2  # what costs little never waits
+        app.go_on.set()
+    for caller in (first, second, elsewhere):
+        caller.close()
+
+
+async def test_who_hangs_up_leaves_the_line_and_costs_nothing() -> None:
+    app, line = App(), Line(places=1, max_wait_s=60)
+    admission = Admission(app, line)
+    first, gone, last = Caller(body=b"first"), Caller(body=b"gone"), Caller(body=b"last")
+    async with anyio.create_task_group() as group:
+        for caller in (first, gone, last):
+            group.start_soon(admission, caller.scope, caller.receive, caller.send)
+            await settled()
+        gone.hang_up()
+        await settled()
+        assert line.waiting == 1
+        app.go_on.set()
+    assert app.bodies == [b"first", b"last"]
+    assert gone.status is None
+    for caller in (first, gone, last):
+        caller.close()
+
+
+async def test_a_turn_comes_back_from_a_search_that_fails() -> None:
+    app, line = App(), Line(places=1, max_wait_s=60)
+    app.go_on.set()
+    caller = Caller(body=b"broken")
+    with pytest.raises(ValueError, match="broken"):
+        await Admission(app, line)(caller.scope, caller.receive, caller.send)
+    assert line.busy == 0
+    caller.close()
+
+
+async def test_the_wait_is_expected_by_how_long_turns_have_taken() -> None:
+    line = Line(places=2, max_wait_s=1.0)
+    for _ in range(200):
+        line.begins_at_once()
+        line.end(took_s=4.0)
+    line.require_short()
+    assert line.begins_at_once()
+    assert line.begins_at_once()
+    with pytest.raises(Overloaded, match=r"would wait 2\.0 s for its turn, and at most 1 s"):
+        line.require_short()
