@@ -23,9 +23,10 @@ from benchmarks.beir import Judged, read_judged
 from benchmarks.search import build
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.gates.statistics import paired
+from lockstep.search import asked as asking
+from lockstep.search.hits import merge
 from lockstep.search.plan import DEPTHS, make_plan
 from lockstep.search.request import Fusion, FusionMethod, Mode, SearchRequest
-from lockstep.search.search import merge
 from lockstep.settings import init_workspace
 from lockstep.store.port import DOCUMENT_ID, Candidate
 
@@ -92,8 +93,9 @@ def ranked(workspace: Workspace, corpus: str, judged: Judged) -> Ranked:
     generation = workspace.serving.current(corpus)
     rankings: dict[str, dict[str, list[Candidate]]] = {}
     for query, text in judged.queries.items():
-        vector = generation.encoder.encode_queries([text])[0]
-        plan = make_plan(SearchRequest(text), generation, vector, DEPTHS[0])
+        request = SearchRequest(text)
+        sought = asking.asked(generation, workspace.store, request)
+        plan = make_plan(request, generation, sought, DEPTHS[0])
         found = workspace.store.search(generation.collection, list(plan.values()))
         rankings[query] = dict(zip(plan, found, strict=True))
     return Ranked(judged, rankings, _documents(workspace, generation.collection))

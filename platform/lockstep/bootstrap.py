@@ -1,5 +1,6 @@
 """The composition root: the one place that knows which parts a workspace is made of."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +13,13 @@ from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
 from lockstep.corpus.query_log import QueryLog
 from lockstep.corpus.query_sets import QuerySets
+from lockstep.errors import CursorExpired, IndexVersionNotFound, InvalidInput, SearchUnsupported
 from lockstep.gates.gatekeeper import Gatekeeper
 from lockstep.gates.queries import Queries
 from lockstep.index.applier import Applier
 from lockstep.index.catalog import IndexCatalog
 from lockstep.index.follower import Follower
+from lockstep.index.generation import Generation
 from lockstep.index.leases import Leases
 from lockstep.index.probe import Prober
 from lockstep.index.repair import Repairer
@@ -30,8 +33,9 @@ from lockstep.models.encoder import QueryOptions
 from lockstep.models.encoders import Encoders
 from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelRegistry
-from lockstep.search.request import SearchRequest, SearchResponse
-from lockstep.search.search import search
+from lockstep.search.cursor import resume
+from lockstep.search.request import MAX_BATCH, SearchRequest, SearchResponse
+from lockstep.search.search import search, search_batch
 from lockstep.settings import Settings, load_settings
 from lockstep.store.deadline import within
 from lockstep.store.filters import prefixed
@@ -68,17 +72,50 @@ class Workspace:
     ) -> SearchResponse:
         """Search the live version of a corpus, or the version that `index_version` pins.
 
-        Follows the alias: whatever was promoted last, by whichever process, answers.
+        Follows the alias: whatever was promoted last, by whichever process, answers. A cursor pins
+        the version that gave it.
         """
         if isinstance(request, str):
             request = SearchRequest(request)
-        generation = (
-            self.serving.current(corpus)
-            if index_version is None
-            else self.serving.pinned(corpus, index_version)
-        )
+        if request.cursor is not None:
+            request, generation = self._resumed(corpus, request, request.cursor)
+        else:
+            generation = self._generation(corpus, index_version)
         with within(self.settings.search_timeout_s):
             return search(generation, self.store, request)
+
+    def search_batch(
+        self, corpus: str, requests: Sequence[SearchRequest], *, index_version: int | None = None
+    ) -> list[SearchResponse]:
+        """Several searches, answered by one and the same version; queries are encoded together.
+
+        Raises InvalidInput where there are too many, or one goes on with a list of its own.
+        """
+        if len(requests) > MAX_BATCH or any(request.cursor is not None for request in requests):
+            raise InvalidInput(
+                f"A batch has at most {MAX_BATCH} searches, none of them with a cursor.",
+                next_step="Send several batches; go on with lists one by one.",
+            )
+        generation = self._generation(corpus, index_version)
+        with within(self.settings.search_timeout_s):
+            return search_batch(generation, self.store, requests)
+
+    def _generation(self, corpus: str, index_version: int | None) -> Generation:
+        if index_version is None:
+            return self.serving.current(corpus)
+        return self.serving.pinned(corpus, index_version)
+
+    def _resumed(
+        self, corpus: str, request: SearchRequest, cursor: str
+    ) -> tuple[SearchRequest, Generation]:
+        whole, number = resume(request, cursor)
+        try:
+            return whole, self.serving.pinned(corpus, number)
+        except (IndexVersionNotFound, SearchUnsupported) as error:
+            raise CursorExpired(
+                "The index version that the cursor goes on with has been dropped.",
+                next_step="Search again without it, from the first page.",
+            ) from error
 
     def follower(self) -> Follower:
         """A thread that keeps served generations and their indexes up to date; not yet started."""

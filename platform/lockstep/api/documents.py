@@ -10,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from lockstep.api.caller import SearchCaller, WriteCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
-from lockstep.api.schemas import DeleteBody, DocumentView, Indexed, UpsertBody, WriteView
+from lockstep.api.schemas.documents import DeleteBody, DocumentView, Indexed, UpsertBody, WriteView
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.documents import Document, shown
 from lockstep.errors import InvalidDocument, NoLiveIndex

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from lockstep.api.caller import SearchCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import RunningDep
-from lockstep.api.schemas import FeedbackBody
+from lockstep.api.schemas.search import FeedbackBody
 from lockstep.errors import SearchNotFound
 
 router = APIRouter(prefix="/v1/corpora/{corpus}", tags=["feedback"])

@@ -7,7 +7,7 @@ from lockstep import __version__
 from lockstep.api.caller import Caller
 from lockstep.api.problems import documented, plain_problem, respond
 from lockstep.api.running import Running, RunningDep
-from lockstep.api.schemas import HealthView, ReadinessView, ReadyView
+from lockstep.api.schemas.health import HealthView, ReadinessView, ReadyView
 from lockstep.corpus.api_key import Scope
 
 router = APIRouter(tags=["health"])

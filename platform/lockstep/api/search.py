@@ -9,7 +9,7 @@ from lockstep.api.caller import SearchCaller
 from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
-from lockstep.api.schemas import SearchBody, SearchView
+from lockstep.api.schemas.search import BatchBody, BatchView, SearchBody, SearchView
 from lockstep.errors import IndexVersionNotFound
 from lockstep.search.traffic import Answer
 from lockstep.store.deadline import within
@@ -22,7 +22,7 @@ TrafficKey = Annotated[
 ]
 
 
-@router.post("/search", responses=documented(404, 409, 413, 415, 422, 500, 503))
+@router.post("/search", responses=documented(404, 409, 410, 413, 415, 422, 500, 503))
 def search(
     corpus: str,
     body: SearchBody,
@@ -35,10 +35,10 @@ def search(
     """Search the live index version of a corpus, or the one that `index_version` pins.
 
     While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
-    tells. A search that is pinned never meets a trial.
+    tells. A search that is pinned, by `index_version` or by a cursor, never meets a trial.
     """
     request = caller.confined(body.request())
-    if body.index_version is not None:
+    if body.index_version is not None or body.cursor is not None:
         number = _pinned_number(running, corpus, body.index_version)
         response = running.workspace.search(corpus, request, index_version=number)
         metrics.observe_search(corpus, body.mode, response)
@@ -53,14 +53,30 @@ def search(
     return SearchView.model_validate({**asdict(answer.response), **told})
 
 
+@router.post("/search/batch", responses=documented(404, 409, 413, 415, 422, 500, 503))
+def search_batch(
+    corpus: str, body: BatchBody, running: RunningDep, metrics: MetricsDep, caller: SearchCaller
+) -> BatchView:
+    """Several searches at once, answered by one version; their queries are encoded together.
+
+    They meet no trial, and are not kept in the query log.
+    """
+    requests = [caller.confined(request) for request in body.requests()]
+    number = _pinned_number(running, corpus, body.index_version)
+    responses = running.workspace.search_batch(corpus, requests, index_version=number)
+    for request, response in zip(requests, responses, strict=True):
+        metrics.observe_search(corpus, request.mode, response)
+    return BatchView(answers=[SearchView.model_validate(asdict(r)) for r in responses])
+
+
 async def _copy(running: Running, answer: Answer) -> None:
     """Runs in the event loop once the answer is sent: it only puts the copy into a queue."""
     running.traffic.after(answer)
 
 
-def _pinned_number(running: Running, corpus: str, pin: int | str) -> int:
-    """The number of a version that is pinned by number or collection name."""
-    if isinstance(pin, int):
+def _pinned_number(running: Running, corpus: str, pin: int | str | None) -> int | None:
+    """The number of a version that is pinned by number or collection name, if one is."""
+    if not isinstance(pin, str):
         return pin
     running.workspace.corpora.info(corpus)  # raises CorpusNotFound
     versions = running.workspace.catalog.versions(corpus)

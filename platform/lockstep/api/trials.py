@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from lockstep.api.caller import AdminCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
-from lockstep.api.schemas import StopTrialBody, TrialBody, TrialView
+from lockstep.api.schemas.trials import StopTrialBody, TrialBody, TrialView
 from lockstep.index.trials import Trial
 from lockstep.search.trial_report import TrialReport
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from lockstep.api.caller import AdminCaller, ReadCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
-from lockstep.api.schemas import (
+from lockstep.api.schemas.versions import (
     CorporaView,
     CorpusDetailView,
     CorpusView,

@@ -5,10 +5,10 @@ import binascii
 import hashlib
 import json
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from lockstep.errors import CursorExpired, InvalidInput
+from lockstep.search.request import MAX_WINDOW, SearchRequest
 
 LIFETIME_S = 15 * 60
 MAX_CURSOR_CHARS = 512
@@ -58,13 +58,33 @@ class Cursor:
         return cls(*json.loads(body)) if check == _check(body) else None
 
 
-def digest(request: Any) -> str:
-    """What tells one request from another; a request's `repr` shows all of its fields."""
+def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
+    """The request of the next page, and the number of the index version that it is for.
+
+    Raises InvalidInput where the cursor belongs to another search, CursorExpired where it is old.
+    """
+    cursor = Cursor.from_text(text)
+    whole = replace(request, cursor=None)
+    if cursor.digest != _digest(whole):
+        raise InvalidInput(
+            "The cursor belongs to another search.",
+            next_step="Send the same search as before with it, or leave it out.",
+        )
+    return replace(whole, offset=cursor.offset), cursor.number
+
+
+def next_page(request: SearchRequest, number: int) -> str | None:
+    """The cursor that follows this page; None where no search reaches that far."""
+    reach = min(MAX_WINDOW, request.diversity.candidates if request.diversity else MAX_WINDOW)
+    if request.window + request.limit > reach:
+        return None
+    digest = _digest(replace(request, offset=0))
+    return Cursor(number, request.window, digest, time.time() + LIFETIME_S).to_text()
+
+
+def _digest(request: SearchRequest) -> str:
+    """What tells one search from another; its `repr` shows all that it asks for."""
     return hashlib.blake2b(repr(request).encode(errors="replace"), digest_size=12).hexdigest()
-
-
-def next_cursor(number: int, offset: int, digest: str) -> Cursor:
-    return Cursor(number, offset, digest, time.time() + LIFETIME_S)
 
 
 def _check(body: bytes) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 from lockstep.errors import InvalidInput
 from lockstep.index.passages import SENTENCE_END
 from lockstep.lexical.bm25 import Bm25Encoder
-from lockstep.store.port import Vector
+from lockstep.store.port import SparseVector, Vector
 
 MAX_SENTENCES = 10
 
@@ -54,10 +54,13 @@ class Sentence:
 
 
 class Highlighter:
-    """Marks what one query asks for. `lexical` says which words are the same term."""
+    """Marks the terms that were asked for; `query` is how they were written, if they were.
 
-    def __init__(self, query: str, lexical: Bm25Encoder) -> None:
-        self._asked = frozenset(lexical.encode_query(query).indices.tolist())
+    `lexical` says which words are the same term.
+    """
+
+    def __init__(self, terms: SparseVector, query: str, lexical: Bm25Encoder) -> None:
+        self._asked = frozenset(terms.indices.tolist())
         self._unspaced = _grams(query)
         self._terms_of = _terms_of(lexical)
 

@@ -1,8 +1,11 @@
 """The query plan: which rankings to ask the engine for, and how deep."""
 
+from collections.abc import Iterator
+
 from lockstep.errors import SearchUnsupported
 from lockstep.index.generation import Generation
-from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
+from lockstep.search.asked import Asked
+from lockstep.search.request import PrefilterChoice, SearchRequest
 from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Vector
 
 DENSE = "dense"
@@ -14,7 +17,7 @@ MIN_SCORES = {DENSE: -1.0, LEXICAL: 0.0}
 # How many places of each ranking to look at: the first is the published habit for RRF. What is
 # fused depends on the depth: a deeper ranking holds more candidates, moves the mean and deviation
 # of DBSF, and lowers what a convex combination gives a candidate that the ranking does not hold.
-# So pages agree with each other as long as they share a step.
+# So the hits of a deeper step only follow those of the steps before.
 DEPTHS = (100, 400, 1_600, 6_400, 10_000)
 # How many short vectors are rescored where no prefilter gate has measured how many are needed.
 PREFILTER_CANDIDATES = 400
@@ -22,43 +25,27 @@ PREFILTER_CANDIDATES = 400
 PASSAGES_PER_DOCUMENT = 4
 
 
-def encodes_query(request: SearchRequest) -> bool:
-    """Whether the search needs the query's dense vector."""
-    return request.mode is Mode.DENSE or (
-        request.mode is Mode.HYBRID and request.fusion.weights.dense > 0
-    )
-
-
-def ranks_terms(request: SearchRequest) -> bool:
-    """Whether the search needs the query's terms."""
-    return request.mode is Mode.LEXICAL or (
-        request.mode is Mode.HYBRID and request.fusion.weights.lexical > 0
-    )
-
-
 def make_plan(
-    request: SearchRequest, generation: Generation, vector: Vector | None, depth: int
+    request: SearchRequest, generation: Generation, asked: Asked, depth: int
 ) -> dict[str, Branch]:
-    """The branches of a search, each `depth` deep; `vector` is the encoded query, (dim,).
+    """The branches of a search, each `depth` deep.
 
     A branch that cannot match anything is left out. Raises SearchUnsupported where the request
     insists on a prefilter that the index lacks.
     """
     branches: dict[str, Branch] = {}
-    if vector is not None:
-        prefilter = _prefilter(request, generation, vector, depth)
-        branches[DENSE] = DenseBranch(vector, depth, prefilter=prefilter)
-    if ranks_terms(request):
-        terms = generation.lexical.encode_query(request.query)
-        if len(terms.indices):  # a query of stop words only has none
-            branches[LEXICAL] = SparseBranch(terms, depth)
+    if asked.vector is not None:
+        prefilter = _prefilter(request, generation, asked.vector, depth)
+        branches[DENSE] = DenseBranch(asked.vector, depth, prefilter=prefilter)
+    if len(asked.terms.indices):  # a query of stop words only has none
+        branches[LEXICAL] = SparseBranch(asked.terms, depth)
     return branches
 
 
-def depths(request: SearchRequest) -> tuple[int, ...]:
-    """How many places of each ranking to look at: first, and where that does not suffice."""
-    places = request.window * (PASSAGES_PER_DOCUMENT if request.group_by_document else 1)
-    return tuple(depth for depth in DEPTHS if depth >= min(places, DEPTHS[-1]))
+def steps(request: SearchRequest) -> Iterator[tuple[int, int]]:
+    """How many places of each ranking to look at, and how many hits to take from that."""
+    for depth in DEPTHS:
+        yield depth, depth // PASSAGES_PER_DOCUMENT if request.groups else depth
 
 
 def _prefilter(

@@ -1,14 +1,23 @@
 """What a search asks for and what it answers."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from lockstep.corpus.documents import check_id, shown
 from lockstep.errors import InvalidInput
+from lockstep.search.diversity import DiversityChoice
+from lockstep.search.highlights import HighlightChoice, Sentence
+from lockstep.store.filters import prefixed
 from lockstep.store.port import Json
 
 MAX_QUERY_BYTES = 16_384
 MAX_WINDOW = 1_000  # offset + limit
+MAX_FIELD_CHARS = 256
+MAX_GROUP_SIZE = 100
+MAX_BATCH = 100  # searches
+MAX_COMPARED = 50  # hits whose sentences are encoded
 
 
 class Mode(StrEnum):
@@ -119,14 +128,35 @@ class PrefilterChoice:
 
 
 @dataclass(frozen=True)
+class GroupChoice:
+    """At most `size` hits for each value of a metadata field; hits without the field are left out.
+
+    Of a list of values, the first counts.
+    """
+
+    field: str
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.field.strip()) <= MAX_FIELD_CHARS:
+            raise InvalidInput(
+                f"group_by.field is '{shown(self.field)}'; expected the name of a metadata field."
+            )
+        if not 1 <= self.size <= MAX_GROUP_SIZE:
+            raise InvalidInput(f"group_by.size is {self.size}; expected 1 to {MAX_GROUP_SIZE}.")
+
+
+@dataclass(frozen=True)
 class SearchRequest:
-    """One search. Raises InvalidInput where a value is out of range.
+    """One search, by a query or by a document that the hits are to be `like`.
 
     `prefilter` None uses the prefilter where the index has one, False never uses it, and a
     PrefilterChoice insists on it. `filter` is Qdrant's filter JSON; its keys are metadata fields.
+    `scope` is one too: what the caller may see at all, whatever else is asked for. Raises
+    InvalidInput where a value is out of range, InvalidFilter for a filter.
     """
 
-    query: str
+    query: str = ""
     limit: int = 10
     offset: int = 0
     mode: Mode = Mode.HYBRID
@@ -135,9 +165,20 @@ class SearchRequest:
     fusion: Fusion = field(default_factory=Fusion)
     group_by_document: bool = True
     explain: bool = False
+    like: str | None = None  # a document id
+    group_by: GroupChoice | None = None
+    score_threshold: float | None = None  # on the scores that hits are shown with
+    diversity: DiversityChoice | None = None
+    highlight: HighlightChoice | None = None
+    cursor: str | None = None  # of the answer before
+    scope: Json | None = None
 
     def __post_init__(self) -> None:
-        if not self.query.strip():
+        if self.like is not None:
+            check_id(self.like)
+            if self.query:
+                raise InvalidInput("Both query and like are given; expected one of them.")
+        elif not self.query.strip():
             raise InvalidInput("The query is empty; expected some words.")
         if (size := len(self.query.encode(errors="replace"))) > MAX_QUERY_BYTES:
             raise InvalidInput(f"The query has {size} bytes; at most {MAX_QUERY_BYTES} allowed.")
@@ -147,10 +188,51 @@ class SearchRequest:
                 f"offset of at least 0, and at most {MAX_WINDOW} together."
             )
 
+        if self.cursor is not None and self.offset:
+            raise InvalidInput(
+                f"offset is {self.offset} beside a cursor, which says itself where to go on.",
+                next_step="Leave the offset out.",
+            )
+        if self.diversity is not None and self.diversity.candidates < self.window:
+            raise InvalidInput(
+                f"diversity.candidates is {self.diversity.candidates}; expected at least offset + "
+                f"limit, {self.window}."
+            )
+        by_meaning = self.highlight is not None and self.highlight.by_meaning
+        if by_meaning and self.limit > MAX_COMPARED:
+            raise InvalidInput(
+                f"limit is {self.limit}; highlights by meaning are given for at most "
+                f"{MAX_COMPARED} hits at once."
+            )
+        if self.score_threshold is not None and not math.isfinite(self.score_threshold):
+            raise InvalidInput(f"score_threshold is {self.score_threshold}; expected a number.")
+
+    @property
+    def ranks_vectors(self) -> bool:
+        """Whether the query's dense vector is needed."""
+        hybrid = self.mode is Mode.HYBRID and self.fusion.weights.dense > 0
+        return hybrid or self.mode is Mode.DENSE
+
+    @property
+    def ranks_terms(self) -> bool:
+        """Whether the query's terms are needed."""
+        hybrid = self.mode is Mode.HYBRID and self.fusion.weights.lexical > 0
+        return hybrid or self.mode is Mode.LEXICAL
+
+    @property
+    def groups(self) -> bool:
+        return self.group_by_document or self.group_by is not None
+
     @property
     def window(self) -> int:
-        """How many of the best hits must be known."""
+        """How many of the best hits are asked for, those before the offset included."""
         return self.offset + self.limit
+
+    @cached_property
+    def payload_filter(self) -> Json | None:
+        """What hits must match, over the payload as it is stored."""
+        given = [prefixed(f, "metadata.") for f in (self.scope, self.filter) if f is not None]
+        return {"must": given} if given else None
 
 
 @dataclass(frozen=True)
@@ -163,6 +245,7 @@ class Hit:
     title: str
     text: str  # of the passage
     metadata: Json
+    highlights: list[Sentence] | None = None
     explain: Json | None = None  # branch -> {rank, score, normalised, weight, contribution}
     index_version: str | None = None  # the collection, where an answer is made of two versions'
 
@@ -172,8 +255,9 @@ class Timings:
     """Milliseconds spent in each stage; `total` is all of it, our own work included."""
 
     encode: float
-    search: float
+    search: float  # ranked by the engine, fused, read and put in order
     total: float
+    highlight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -184,3 +268,5 @@ class SearchResponse:
     index_version: str  # the collection
     model_version: str  # name@version
     took_ms: Timings
+    next_cursor: str | None = None  # where there is more
+    explain: Json | None = None  # what the filter leaves

@@ -1,119 +1,87 @@
 """One search, start to end, on one generation."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 
 from lockstep.index.generation import Generation
-from lockstep.search.fusion import (
-    Ranked,
-    convex_combination,
-    distribution_based_fusion,
-    reciprocal_rank_fusion,
-    single_ranking,
-)
-from lockstep.search.plan import DENSE, LEXICAL, MIN_SCORES, depths, encodes_query, make_plan
-from lockstep.search.request import FusionMethod, Hit, Mode, SearchRequest, SearchResponse, Timings
-from lockstep.store.filters import prefixed
-from lockstep.store.port import DOCUMENT_ID, Candidate, Json, Record, Vector, VectorStore
+from lockstep.search.asked import Asked, asked, asked_all
+from lockstep.search.cursor import next_page
+from lockstep.search.hits import find
+from lockstep.search.refinement import diversified, highlighted
+from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
+from lockstep.store.port import Json, VectorStore
 
 
 def search(generation: Generation, store: VectorStore, request: SearchRequest) -> SearchResponse:
     """Answer a request from one generation.
 
-    The branches are ranked in one call to the engine and fused here: the engine's own fusion puts
-    equal scores in another order each time. The payloads of the final hits are read after that.
-
-    Raises SearchUnsupported, InvalidFilter, EncodingFailed or StoreUnavailable.
+    Raises SearchUnsupported, DocumentNotFound, EncodingFailed or StoreUnavailable.
     """
     started = time.perf_counter()
-    vector = generation.encoder.encode_query(request.query) if encodes_query(request) else None
+    return _answer(generation, store, request, asked(generation, store, request), started)
+
+
+def search_batch(
+    generation: Generation, store: VectorStore, requests: Sequence[SearchRequest]
+) -> list[SearchResponse]:
+    """Answer several requests from one generation; their queries are encoded in one batch.
+
+    Each answer's time of encoding is that of the whole batch. Raises as `search` does.
+    """
+    answers: list[SearchResponse] = []
+    started = time.perf_counter()
+    all_asked = asked_all(generation, store, requests)
+    encode_s = time.perf_counter() - started
+    for request, one in zip(requests, all_asked, strict=True):
+        began = time.perf_counter() - encode_s
+        answers.append(_answer(generation, store, request, one, began))
+    return answers
+
+
+def _answer(
+    generation: Generation,
+    store: VectorStore,
+    request: SearchRequest,
+    asked: Asked,
+    started: float,
+) -> SearchResponse:
     encoded = time.perf_counter()
-    hits = _find(generation, store, request, vector)[request.offset :]
+    candidates = request.diversity.candidates if request.diversity else 0
+    found = find(generation, store, request, asked, max(request.window, candidates))
+    hits = diversified(generation, store, request, found.hits)
+    page = _above_threshold(hits[request.offset : request.window], request.score_threshold)
+    searched = time.perf_counter()
+    page = highlighted(generation, request, asked, page)
     ended = time.perf_counter()
+    more = len(page) == request.limit and (found.more or len(hits) > request.window)
     return SearchResponse(
-        hits=hits,
+        hits=page,
         index_version=generation.collection,
         model_version=generation.version.model_ref,
         took_ms=Timings(
-            encode=_ms(started, encoded), search=_ms(encoded, ended), total=_ms(started, ended)
+            encode=_ms(started, encoded),
+            search=_ms(encoded, searched),
+            highlight=_ms(searched, ended),
+            total=_ms(started, ended),
         ),
+        next_cursor=next_page(request, generation.version.number) if more else None,
+        explain=_explain(generation, store, request) if request.explain else None,
     )
 
 
-def _find(
-    generation: Generation, store: VectorStore, request: SearchRequest, vector: Vector | None
-) -> list[Hit]:
-    """The first hits up to the end of the request's window, from rankings as deep as it takes."""
-    condition = None if request.filter is None else prefixed(request.filter, "metadata.")
-    hits: list[Hit] = []
-    for depth in depths(request):
-        branches = make_plan(request, generation, vector, depth)
-        if not branches:
-            break
-        rankings = store.search(generation.collection, list(branches.values()), condition)
-        ranked = merge(request, dict(zip(branches, rankings, strict=True)), depth)
-        hits = list(islice(_hits(generation, store, request, ranked), request.window))
-        if len(hits) == request.window or all(len(ranking) < depth for ranking in rankings):
-            break
-        # The passages of few documents took up the places: look deeper.
-    return hits
+def _above_threshold(hits: list[Hit], threshold: float | None) -> list[Hit]:
+    return hits if threshold is None else [hit for hit in hits if hit.score >= threshold]
 
 
-def merge(request: SearchRequest, rankings: dict[str, list[Candidate]], depth: int) -> list[Ranked]:
-    """The rankings of the branches, each up to `depth` deep, as one."""
-    if request.mode is not Mode.HYBRID:
-        return [r for name, found in rankings.items() for r in single_ranking(name, found)]
-    fusion = request.fusion
-    weights = {DENSE: fusion.weights.dense, LEXICAL: fusion.weights.lexical}
-    match fusion.method:
-        case FusionMethod.RRF:
-            return reciprocal_rank_fusion(rankings, weights, k=fusion.rrf_k)
-        case FusionMethod.DBSF:
-            return distribution_based_fusion(rankings, weights)
-        case FusionMethod.CONVEX:
-            return convex_combination(rankings, weights, minima=MIN_SCORES, depth=depth)
-
-
-def _hits(
-    generation: Generation, store: VectorStore, request: SearchRequest, ranked: Sequence[Ranked]
-) -> Iterator[Hit]:
-    """Read what the hits say, some at a time; when grouping, only each document's best passage.
-
-    A point that was deleted since it was ranked is left out.
-    """
-    seen: set[str] = set()
-    # Half as many again as are wanted: now and then two passages belong to one document.
-    step = request.window * 3 // 2 if request.group_by_document else request.window
-    for start in range(0, len(ranked), step):
-        places = {r.id: r for r in ranked[start : start + step]}
-        for record in store.retrieve(generation.collection, list(places)):
-            hit = _hit(record, places[record.id], explain=request.explain)
-            if request.group_by_document and hit.document_id in seen:
-                continue
-            seen.add(hit.document_id)
-            yield hit
-
-
-def _hit(record: Record, ranked: Ranked, *, explain: bool) -> Hit:
-    return Hit(
-        id=record.id,
-        document_id=record.payload[DOCUMENT_ID],
-        score=ranked.score,
-        title=record.payload["title"],
-        text=record.payload["text"],
-        metadata=record.payload["metadata"],
-        explain=_explain(ranked) if explain else None,
-    )
-
-
-def _explain(ranked: Ranked) -> Json:
-    """The hit's score is the sum of the contributions."""
-    return {
-        name: {**asdict(place), "contribution": place.contribution}
-        for name, place in ranked.places.items()
-    }
+def _explain(generation: Generation, store: VectorStore, request: SearchRequest) -> Json:
+    """How many passages the filter leaves: none, or all, is a reason to look at it again."""
+    everything = replace(request, filter=None).payload_filter
+    explained = {"passages": store.count(generation.collection, everything)}
+    if request.filter is not None:
+        matching = store.count(generation.collection, request.payload_filter)
+        explained["matching_filter"] = matching
+    return explained
 
 
 def _ms(start: float, end: float) -> float:

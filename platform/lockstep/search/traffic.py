@@ -153,7 +153,8 @@ class Traffic:
             counts.ours.add(ours.took_ms.total)
             counts.theirs.add(theirs.took_ms.total)
         shown = [hits[one.team][one.id] for one in drafted]
-        response = replace(ours, hits=shown, took_ms=took)
+        # Its pages cannot be pinned: they are made of two versions'.
+        response = replace(ours, hits=shown, took_ms=took, next_cursor=None)
         return Answer(response, Arm.INTERLEAVED, number=live.version.number, teams=drafted)
 
     def _tried(self, on_trial: OnTrial, request: SearchRequest) -> SearchResponse | None:
@@ -228,5 +229,6 @@ def _sum(one: Timings, other: Timings) -> Timings:
     return Timings(
         encode=round(one.encode + other.encode, 3),
         search=round(one.search + other.search, 3),
+        highlight=round(one.highlight + other.highlight, 3),
         total=round(one.total + other.total, 3),
     )

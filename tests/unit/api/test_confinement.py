@@ -159,7 +159,7 @@ def test_a_hostile_filter_is_refused_without_a_word_on_the_keys_own(
     keyed: Keyed, tenant: str
 ) -> None:
     deep: Json = {"must": []}
-    for _ in range(16):
+    for _ in range(17):
         deep = {"must": [deep]}
     for hostile in (
         deep,
@@ -282,6 +282,38 @@ def test_a_method_is_what_it_says(keyed: Keyed, tenant: str) -> None:
     assert keyed.ask(tenant, "GET", url, headers=headers).json()["id"] == "doc-2"
 
 
+@pytest.mark.parametrize("like", ["doc-1", "doc-7", "nothing"])
+def test_a_document_of_others_has_no_likeness(keyed: Keyed, tenant: str, like: str) -> None:
+    refused = keyed.ask(tenant, "POST", SEARCH, json={"like": like})
+    assert refused.status_code == 404
+    assert refused.json()["detail"] == f"Index docs--v0002 has no document '{like}'."
+    mine = keyed.ask(tenant, "POST", SEARCH, json={"like": "doc-2", "limit": 100}).json()
+    assert {hit["metadata"]["parity"] for hit in mine["hits"]} == {0}
+
+
+def test_a_batch_and_what_explain_counts_stay_within_the_filter(keyed: Keyed, tenant: str) -> None:
+    searches = [{**QUERY, **body, "explain": True} for body in WIDENING.values()]
+    searches = [s for s in searches if s.keys().isdisjoint({"index_version", "traffic_key"})]
+    answer = keyed.ask(tenant, "POST", f"{SEARCH}/batch", json={"searches": searches})
+    assert answer.status_code == 200, answer.text
+    total = keyed.ask(tenant, "POST", SEARCH, json={**QUERY, "explain": True}).json()["explain"]
+    for one in answer.json()["answers"]:
+        assert {hit["metadata"]["parity"] for hit in one["hits"]} <= {0}
+        assert one["explain"]["passages"] == total["passages"]
+        assert (one["explain"]["matching_filter"] or 0) <= total["passages"]
+
+
+def test_a_cursor_of_others_does_not_carry_their_filter(keyed: Keyed, tenant: str) -> None:
+    free = keyed.key("free", Scope.SEARCH)
+    body = {**QUERY, "limit": 5}
+    cursor = keyed.ask(free, "POST", SEARCH, json=body).json()["next_cursor"]
+    refused = keyed.ask(tenant, "POST", SEARCH, json={**body, "cursor": cursor})
+    assert refused.status_code == 422
+    own = keyed.ask(tenant, "POST", SEARCH, json=body).json()["next_cursor"]
+    page = keyed.ask(tenant, "POST", SEARCH, json={**body, "cursor": own}).json()
+    assert {hit["metadata"]["parity"] for hit in page["hits"]} == {0}
+
+
 def test_feedback_on_a_search_of_others_is_not_found(keyed: Keyed, tenant: str) -> None:
     body = {"search_id": "0" * 32, "document_id": "doc-3"}
     assert keyed.ask(tenant, "POST", "/v1/corpora/docs/feedback", json=body).status_code == 404
@@ -291,7 +323,7 @@ def test_a_confined_request_is_the_same_in_all_else() -> None:
     caller = Caller(new_key("tenant", [Scope.SEARCH], filter=MINE)[0])
     request = SearchRequest("red", limit=3, offset=4, explain=True, group_by_document=False)
     confined = caller.confined(request)
-    assert confined.filter == MINE
+    assert confined.scope == MINE
     for name in vars(request):
-        if name != "filter":
+        if name != "scope":
             assert getattr(confined, name) == getattr(request, name)

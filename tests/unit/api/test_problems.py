@@ -42,6 +42,8 @@ EXPECTED = {
     "StillServed": 409,
     "TrialRefused": 409,
     "NothingToRollBack": 409,
+    "CursorExpired": 410,
+    "Overloaded": 503,
     "KeyExists": 409,
     "AccessDenied": 403,
     "KeyRequired": 401,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.api.problems import MEDIA_TYPE
+from lockstep.search.cursor import Cursor
 
 URL = "/v1/corpora/docs/search"
 QUERY = {"query": "red river stone"}
@@ -23,10 +24,12 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "took_ms",
         "arm",
         "search_id",
+        "next_cursor",
+        "explain",
     }
     assert (answer["arm"], answer["search_id"]) == ("live", None)  # nothing is logged by default
     assert (answer["index_version"], answer["model_version"]) == ("docs--v0002", "tiny@2")
-    assert set(answer["took_ms"]) == {"encode", "search", "total"}
+    assert set(answer["took_ms"]) == {"encode", "search", "highlight", "total"}
     assert len(answer["hits"]) == 10
     assert set(answer["hits"][0]) == {
         "id",
@@ -35,6 +38,7 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "title",
         "text",
         "metadata",
+        "highlights",
         "explain",
         "index_version",
     }
@@ -70,7 +74,7 @@ each_fusion = pytest.mark.parametrize(("fusion", "weights"), FUSIONS.values(), i
 def test_explain_says_what_each_ranking_adds(
     client: TestClient, fusion: dict[str, Any], weights: list[float]
 ) -> None:
-    body = {**QUERY, "explain": True, "limit": 100, "fusion": fusion}
+    body = {**QUERY, "explain": True, "limit": 25, "fusion": fusion}  # of one step
     hits = client.post(URL, json=body).json()["hits"]
 
     for hit in hits:
@@ -110,6 +114,85 @@ def test_a_filter_holds_for_every_hit(client: TestClient) -> None:
     assert {hit["metadata"]["parity"] for hit in hits} == {1}
 
 
+def test_all_that_can_be_asked_for_together(client: TestClient) -> None:
+    body = {
+        **QUERY,
+        "limit": 4,
+        "group_by": {"field": "parity", "size": 2},
+        "diversity": {"relevance": 0.7, "candidates": 20},
+        "highlight": {"sentences": 1, "by_meaning": True},
+        "score_threshold": 0.01,
+        "explain": True,
+        "filter": {"must": [{"key": "parity", "match": {"any": [0, 1]}}]},
+    }
+    answer = client.post(URL, json=body).json()
+    assert sorted(hit["metadata"]["parity"] for hit in answer["hits"]) == [0, 0, 1, 1]
+    for hit in answer["hits"]:
+        (sentence,) = hit["highlights"]
+        assert hit["text"][sentence["start"] : sentence["end"]] == sentence["text"]
+    assert answer["explain"]["matching_filter"] == answer["explain"]["passages"] > 0
+    assert answer["took_ms"]["highlight"] > 0
+
+
+def test_a_list_goes_on_by_its_cursor(client: TestClient) -> None:
+    body = {**QUERY, "limit": 5}
+    first = client.post(URL, json=body).json()
+    second = client.post(URL, json={**body, "cursor": first["next_cursor"]}).json()
+    plain = client.post(URL, json={**QUERY, "limit": 10}).json()
+    assert first["hits"] + second["hits"] == plain["hits"]
+    other = client.post(URL, json={**body, "limit": 6, "cursor": first["next_cursor"]})
+    assert (other.status_code, other.json()["detail"]) == (
+        422,
+        "The cursor belongs to another search.",
+    )
+    broken = client.post(URL, json={**body, "cursor": first["next_cursor"][:-9]})
+    assert "not one that a search has given" in broken.json()["detail"]
+    expired = client.post(URL, json={**body, "cursor": Cursor(2, 5, "", 1.0).to_text()})
+    assert (expired.status_code, expired.json()["title"]) == (410, "Cursor expired")
+
+
+def test_more_like_a_document(client: TestClient) -> None:
+    answer = client.post(URL, json={"like": "doc-3"}).json()
+    found = [hit["document_id"] for hit in answer["hits"]]
+    assert found
+    assert "doc-3" not in found
+    absent = client.post(URL, json={"like": "nothing"})
+    assert absent.status_code == 404
+    both = client.post(URL, json={"like": "doc-3", **QUERY})
+    assert (both.status_code, both.json()["detail"]) == (
+        422,
+        "Both query and like are given; expected one of them.",
+    )
+
+
+def test_a_batch_is_answered_by_one_version(client: TestClient) -> None:
+    searches = [QUERY, {"like": "doc-3"}, {**QUERY, "mode": "lexical", "limit": 2}]
+    answers = client.post(f"{URL}/batch", json={"searches": searches}).json()["answers"]
+    alone = [client.post(URL, json=search).json() for search in searches]
+    assert [a["hits"] for a in answers] == [a["hits"] for a in alone]
+    assert {a["index_version"] for a in answers} == {"docs--v0002"}
+    pinned = client.post(f"{URL}/batch", json={"searches": searches, "index_version": 3}).json()
+    assert {a["index_version"] for a in pinned["answers"]} == {"docs--v0003"}
+
+
+@pytest.mark.parametrize(
+    ("searches", "detail"),
+    [
+        ([], "searches"),
+        ([QUERY] * 101, "searches"),
+        ([{**QUERY, "index_version": 2}], "searches[0].index_version is given"),
+        ([QUERY, {**QUERY, "cursor": "x"}], "searches[1].cursor is given"),
+        ([{"query": ""}], "The query is empty"),
+    ],
+)
+def test_a_batch_that_cannot_be_meant_is_refused(
+    client: TestClient, searches: list[dict[str, Any]], detail: str
+) -> None:
+    answer = client.post(f"{URL}/batch", json={"searches": searches})
+    assert answer.status_code == 422
+    assert detail in answer.text
+
+
 def test_grouping_gives_each_document_once(client: TestClient) -> None:
     def ids(group: bool) -> list[str]:
         body = {**QUERY, "limit": 100, "group_by_document": group}
@@ -120,14 +203,19 @@ def test_grouping_gives_each_document_once(client: TestClient) -> None:
 
 
 REFUSED = {
-    "no query": ({}, "query: Field required"),
+    "no query": ({}, "The query is empty"),
     "empty": ({"query": " "}, "The query is empty"),
     "type": ({**QUERY, "limit": "10"}, "limit: "),
     "bool for int": ({**QUERY, "limit": True}, "limit: "),
     "window": ({**QUERY, "limit": 1000, "offset": 1}, "at most 1000 together"),
     "mode": ({**QUERY, "mode": "fuzzy"}, "mode: "),
     "rerank": ({**QUERY, "rerank": {}}, "rerank: Unknown field 'rerank'; expected some of query"),
-    "highlight": ({**QUERY, "highlight": True}, "cannot highlight yet"),
+    "highlight": ({**QUERY, "highlight": {"sentences": 0}}, "highlight.sentences is 0"),
+    "group": ({**QUERY, "group_by": {"field": "a", "size": 0}}, "group_by.size is 0"),
+    "group's field": ({**QUERY, "group_by": {"feild": "a"}}, "Did you mean 'field'?"),
+    "diversity": ({**QUERY, "diversity": {"relevance": 2}}, "diversity.relevance is 2"),
+    "threshold": ({**QUERY, "score_threshold": "high"}, "score_threshold: "),
+    "cursor": ({**QUERY, "cursor": "x" * 600}, "cursor: "),
     "fusion": (
         {**QUERY, "fusion": {"method": "best"}},
         "fusion.method: Input should be 'convex', 'dbsf' or 'rrf'",

@@ -1,27 +1,47 @@
 """Cursors: round trips, damage, age."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import CursorExpired, InvalidInput
-from lockstep.search.cursor import LIFETIME_S, Cursor, digest, next_cursor
+from lockstep.search.cursor import LIFETIME_S, Cursor, next_page, resume
+from lockstep.search.diversity import DiversityChoice
 from lockstep.search.request import SearchRequest
 
 
-def test_a_cursor_comes_back_as_it_was() -> None:
-    cursor = next_cursor(3, 20, digest(SearchRequest("red")))
-    again = Cursor.from_text(cursor.to_text())
-    assert (again.number, again.offset, again.digest) == (3, 20, cursor.digest)
+def test_the_next_page_is_of_the_same_search_and_version() -> None:
+    request = SearchRequest("red", limit=20, filter={"must": []})
+    text = next_page(request, 3)
+    assert text is not None
+    assert resume(replace(request, cursor=text), text) == (replace(request, offset=20), 3)
+    second = next_page(replace(request, offset=20), 3)
+    assert second is not None
+    assert resume(request, second) == (replace(request, offset=40), 3)
 
 
-def test_it_belongs_to_one_request() -> None:
-    assert digest(SearchRequest("red")) == digest(SearchRequest("red"))
-    assert digest(SearchRequest("red")) != digest(SearchRequest("red", filter={"must": []}))
-    assert digest(SearchRequest("\ud800")) != digest(SearchRequest("red"))
+@pytest.mark.parametrize(
+    "other", [{"query": "blue"}, {"limit": 10}, {"filter": None}, {"scope": {"must": []}}]
+)
+def test_a_cursor_belongs_to_one_search(other: dict[str, Any]) -> None:
+    request = SearchRequest("red", limit=20, filter={"must": []})
+    text = next_page(request, 3)
+    assert text is not None
+    with pytest.raises(InvalidInput, match="belongs to another search"):
+        resume(replace(request, **other), text)
 
 
-def test_its_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_page_beyond_what_can_be_asked_for() -> None:
+    assert next_page(SearchRequest("red", limit=500), 1) is not None
+    assert next_page(SearchRequest("red", limit=500, offset=500), 1) is None
+    few = DiversityChoice(candidates=30)
+    assert next_page(SearchRequest("red", limit=20, diversity=few), 1) is None
+
+
+def test_its_time_ends() -> None:
     text = Cursor(1, 10, "d", expires_at=1000.0).to_text()
     with pytest.raises(CursorExpired, match=f"lives for {LIFETIME_S // 60} minutes"):
         Cursor.from_text(text)
@@ -35,7 +55,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @given(st.data())
 def test_a_changed_character_is_noticed(data: st.DataObject) -> None:
-    text = next_cursor(1, 10, "0123456789").to_text()
+    text = Cursor(1, 10, "0123456789", 2e9).to_text()
     at = data.draw(st.integers(0, len(text) - 2))  # the last one may hold unused bits
     other = data.draw(st.sampled_from("abcXYZ019-_").filter(lambda c: c != text[at]))
     with pytest.raises(InvalidInput):

@@ -25,8 +25,12 @@ def lexical(language: str = "english") -> Bm25Encoder:
     return Bm25Encoder(Bm25Settings(avg_length=10.0, language=language))
 
 
+def highlighter(query: str, encoder: Bm25Encoder) -> Highlighter:
+    return Highlighter(encoder.encode_query(query), query, encoder)
+
+
 def marked(query: str, text: str, language: str = "english") -> list[tuple[str, list[str]]]:
-    sentences = Highlighter(query, lexical(language)).sentences(text)
+    sentences = highlighter(query, lexical(language)).sentences(text)
     return [
         (sentence.text, [text[start:end] for start, end in sentence.terms])
         for sentence in best(sentences, 2)
@@ -51,7 +55,7 @@ def test_a_script_without_spaces_is_marked_where_it_shares_characters() -> None:
 
 
 def test_by_meaning_the_nearest_sentences_win() -> None:
-    sentences = Highlighter("ocean", lexical()).sentences(TEXT)
+    sentences = highlighter("ocean", lexical()).sentences(TEXT)
     vectors = np.eye(len(sentences), 4, dtype=np.float32)
     query = np.array([0.1, 0.0, 0.9, 0.2], dtype=np.float32)
     assert [s.text for s in best(by_meaning(sentences, query, vectors), 1)] == [sentences[2].text]
@@ -67,7 +71,7 @@ def test_sentences_lie_in_the_text_in_order_and_lose_only_space(text: str) -> No
 
 @given(st.text(max_size=60), st.text(max_size=200))
 def test_what_is_marked_lies_inside_of_its_sentence(query: str, text: str) -> None:
-    for sentence in Highlighter(query, lexical("none")).sentences(text):
+    for sentence in highlighter(query, lexical("none")).sentences(text):
         assert text[sentence.start : sentence.end] == sentence.text
         assert all(sentence.start <= a < b <= sentence.end for a, b in sentence.terms)
 

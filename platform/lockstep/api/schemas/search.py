@@ -1,0 +1,279 @@
+"""Searches and their answers."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+)
+
+from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber
+from lockstep.errors import InvalidInput
+from lockstep.index.trials import Arm
+from lockstep.search.cursor import MAX_CURSOR_CHARS
+from lockstep.search.diversity import DiversityChoice
+from lockstep.search.highlights import HighlightChoice
+from lockstep.search.request import (
+    MAX_BATCH,
+    MAX_FIELD_CHARS,
+    MAX_QUERY_BYTES,
+    Fusion,
+    FusionMethod,
+    GroupChoice,
+    Mode,
+    PrefilterChoice,
+    SearchRequest,
+)
+
+
+class WeightsBody(Body):
+    """Left out: as the method has them."""
+
+    dense: float | None = None
+    lexical: float | None = None
+
+
+class FusionBody(Body):
+    """How the dense and the BM25 ranking become one.
+
+    convex: the weighted mean of scores, scaled from the least possible to the ranking's best;
+    weights .8 and .2; one weight alone leaves the rest to 1 to the other.
+    dbsf: the weighted sum of scores, scaled by the ranking's mean and deviation; weights 1 and 1.
+    rrf: the sum of weight / (k + rank); weights 1 and 1.
+    """
+
+    method: FusionMethod = Fusion.method
+    k: StrictInt | None = Field(default=None, description="Of rrf alone; left out: 60.")
+    weights: WeightsBody = WeightsBody()
+
+    def fusion(self) -> Fusion:
+        """Raises InvalidInput."""
+        return Fusion(self.method, self.k, self.weights.dense, self.weights.lexical)
+
+
+class PrefilterBody(Body):
+    """Take `candidates` nearest by the first `dims` dimensions, then rescore them in full."""
+
+    dims: StrictInt | None = None
+    candidates: StrictInt | None = Field(
+        None, description="Left out: as many as were measured to be needed."
+    )
+
+    def choice(self) -> PrefilterChoice:
+        return PrefilterChoice(self.dims, self.candidates)
+
+
+class GroupBody(Body):
+    """At most `size` hits for each value of a metadata field; hits without it are left out."""
+
+    field: Annotated[StrictStr, Field(max_length=MAX_FIELD_CHARS)] = Field(
+        description="Dots lead into objects."
+    )
+    size: StrictInt = GroupChoice.size
+
+    def choice(self) -> GroupChoice:
+        return GroupChoice(self.field, self.size)
+
+
+class DiversityBody(Body):
+    """Maximal marginal relevance: hits that are good, and unlike those before them."""
+
+    relevance: float = Field(
+        DiversityChoice.relevance, description="1: the plain order; 0: only novelty counts."
+    )
+    candidates: StrictInt = Field(
+        DiversityChoice.candidates, description="How many of the best hits to choose from."
+    )
+
+    def choice(self) -> DiversityChoice:
+        return DiversityChoice(self.relevance, self.candidates)
+
+
+class HighlightBody(Body):
+    """The best sentences of each hit."""
+
+    sentences: StrictInt = HighlightChoice.sentences
+    by_meaning: StrictBool = Field(
+        HighlightChoice.by_meaning,
+        description="Whether the model compares sentences with the query, which takes time; else "
+        "the query's words decide.",
+    )
+
+    def choice(self) -> HighlightChoice:
+        return HighlightChoice(self.sentences, self.by_meaning)
+
+
+class SearchBody(Body):
+    hints: ClassVar[dict[str, str]] = {"rerank": "This version of Lockstep cannot rerank yet."}
+
+    # The request itself counts the bytes, and says what is wrong with a text that is none.
+    query: Annotated[StrictStr, Field(json_schema_extra={"maxLength": MAX_QUERY_BYTES})] = ""
+    like: DocumentId | None = Field(
+        None, description="More like this document, instead of a query: its id."
+    )
+    limit: StrictInt = SearchRequest.limit
+    offset: StrictInt = SearchRequest.offset
+    mode: Mode = Mode.HYBRID
+    filter: dict[str, Any] | None = Field(
+        None, description="Qdrant's filter JSON; its keys are metadata fields."
+    )
+    prefilter: PrefilterBody | StrictBool | None = Field(
+        None,
+        description="false never uses the short vectors; an object insists on them; "
+        "left out, they are used where the index has them.",
+    )
+    fusion: FusionBody = FusionBody()
+    group_by_document: StrictBool = True
+    group_by: GroupBody | None = None
+    score_threshold: float | None = Field(None, description="Hits that score less are left out.")
+    diversity: DiversityBody | None = None
+    highlight: HighlightBody | StrictBool = False
+    explain: StrictBool = False
+    cursor: Annotated[StrictStr, Field(max_length=MAX_CURSOR_CHARS)] | None = Field(
+        None,
+        description="`next_cursor` of the answer before, with the same search: the next page, from "
+        "the index version that gave the first, whatever is promoted meanwhile.",
+    )
+    index_version: VersionNumber | Annotated[StrictStr, Field(max_length=128)] | None = Field(
+        None, description="Search this version instead of the live one: its number or collection."
+    )
+    traffic_key: Annotated[StrictStr, Field(max_length=512)] | None = Field(
+        None,
+        description="Whose search it is: a user or session. While a version is on trial, the same "
+        "key always meets the same one. Without it, each search is placed by itself.",
+    )
+
+    def request(self) -> SearchRequest:
+        """The search that the body asks for. Raises InvalidInput."""
+        prefilter = self.prefilter
+        return SearchRequest(
+            query=self.query,
+            limit=self.limit,
+            offset=self.offset,
+            mode=self.mode,
+            filter=self.filter,
+            prefilter=prefilter.choice() if isinstance(prefilter, PrefilterBody) else prefilter,
+            fusion=self.fusion.fusion(),
+            group_by_document=self.group_by_document,
+            explain=self.explain,
+            like=self.like,
+            group_by=self.group_by.choice() if self.group_by else None,
+            score_threshold=self.score_threshold,
+            diversity=self.diversity.choice() if self.diversity else None,
+            highlight=self._highlight(),
+            cursor=self.cursor,
+        )
+
+    def _highlight(self) -> HighlightChoice | None:
+        if isinstance(self.highlight, HighlightBody):
+            return self.highlight.choice()
+        return HighlightChoice() if self.highlight else None
+
+
+class BatchBody(Body):
+    searches: Annotated[list[SearchBody], Field(min_length=1, max_length=MAX_BATCH)] = Field(
+        description="One version answers them all: none may have a cursor, an index_version or a "
+        "traffic_key of its own."
+    )
+    index_version: VersionNumber | Annotated[StrictStr, Field(max_length=128)] | None = Field(
+        None, description="Search this version instead of the live one: its number or collection."
+    )
+
+    def requests(self) -> list[SearchRequest]:
+        """The searches that the body asks for. Raises InvalidInput."""
+        for number, body in enumerate(self.searches):
+            for name in ("cursor", "index_version", "traffic_key"):
+                if getattr(body, name) is not None:
+                    raise InvalidInput(
+                        f"searches[{number}].{name} is given; a batch is answered by one version.",
+                        next_step="Leave it out, or send that search by itself.",
+                    )
+        return [body.request() for body in self.searches]
+
+
+class PlaceView(BaseModel):
+    """What one ranking adds to a hit's score: the score is the sum of the contributions."""
+
+    rank: int | None = Field(
+        description="From 1; null: the ranking, as deep as it was looked at, does not hold the hit."
+    )
+    score: float | None = Field(description="The cosine, or the BM25 score.")
+    normalised: float = Field(description="The score on a scale that the rankings share.")
+    weight: float
+    contribution: float = Field(description="weight times normalised.")
+
+
+class SentenceView(BaseModel):
+    """Places are counted in characters of the hit's text."""
+
+    text: str
+    start: int
+    end: int
+    terms: list[tuple[int, int]] = Field(description="Where words of the query begin and end.")
+
+
+class HitView(BaseModel):
+    id: str = Field(description="Of the passage's point.")
+    document_id: str
+    score: float = Field(description="Higher is better; comparable within one answer only.")
+    title: str
+    text: str = Field(description="Of the passage that was found.")
+    metadata: Metadata
+    highlights: list[SentenceView] | None = Field(
+        None, description="The best sentences, in the order of the text."
+    )
+    explain: dict[str, PlaceView] | None = Field(
+        None,
+        description="Where each ranking puts the hit, and what that adds to its score. Hits far "
+        "down come from deeper rankings, and score no more than the hit before them.",
+    )
+    index_version: str | None = Field(
+        None, description="The collection it comes from, in an interleaved answer."
+    )
+
+
+class TookView(BaseModel):
+    """Milliseconds."""
+
+    encode: float
+    search: float
+    highlight: float
+    total: float
+
+
+class ExplainView(BaseModel):
+    """What the filter leaves: none, or all, is a reason to look at it again."""
+
+    passages: int = Field(description="That there are to be searched.")
+    matching_filter: int | None = None
+
+
+class SearchView(BaseModel):
+    hits: list[HitView]
+    index_version: str = Field(
+        description="The collection that was searched; the live one where interleaved."
+    )
+    model_version: str = Field(description="name@version of the model that encoded the query.")
+    took_ms: TookView
+    arm: Arm | None = Field(
+        None,
+        description="Who answered: the live version, the candidate on trial, or both interleaved; "
+        "null where a version was pinned.",
+    )
+    search_id: str | None = Field(
+        None, description="For feedback; null where the search is not logged."
+    )
+    next_cursor: str | None = Field(None, description="For the next page, where there may be one.")
+    explain: ExplainView | None = None
+
+
+class BatchView(BaseModel):
+    answers: list[SearchView] = Field(description="In the order of the searches.")
+
+
+class FeedbackBody(Body):
+    search_id: Annotated[StrictStr, Field(max_length=64)]
+    document_id: DocumentId
