@@ -56,6 +56,11 @@ TEMPLATE = """\
 # How long a search may take, retries included, before it fails with 503.
 # search_timeout_s = 5.0
 
+# How many searches a server works on at once, and how long one may have to wait for its turn;
+# what would wait longer is refused at once, with 503.
+# search_places = 32
+# search_wait_s = 1.0
+
 # How long a retired version stays ready for a rollback before `lockstep gc` may drop it.
 # soak_hours = 24.0
 
@@ -180,6 +185,8 @@ class Settings(BaseSettings):
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
     batch_documents: Annotated[int, Field(ge=1, le=100_000)] = 256
     search_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    search_places: Annotated[int, Field(ge=1, le=1024)] = 32
+    search_wait_s: Annotated[float, Field(ge=0, le=600)] = 1.0
     soak_hours: Annotated[float, Field(ge=0)] = 24.0
     max_document_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     host: str = "127.0.0.1"

@@ -33,6 +33,7 @@ class Line:
         self._turn_s = _FIRST_GUESS_S  # how long a turn lasts, on average
         self._waiting: deque[anyio.Event] = deque()
         self.busy = 0
+        self.refused = 0  # since the start
 
     @property
     def waiting(self) -> int:
@@ -44,6 +45,7 @@ class Line:
             return
         wait_s = (len(self._waiting) + 1) * self._turn_s / self._places
         if wait_s > self._max_wait_s:
+            self.refused += 1
             raise Overloaded(
                 f"The server is busy: a search would wait {wait_s:.1f} s for its turn, and at most "
                 f"{self._max_wait_s:g} s are allowed.",

@@ -19,6 +19,7 @@ from lockstep.api import (
     trials,
     versions,
 )
+from lockstep.api.admission import Admission, Line
 from lockstep.api.auth import Authentication, require_safe
 from lockstep.api.limits import BodyLimit, max_body_bytes
 from lockstep.api.request_log import RequestLog
@@ -56,6 +57,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # The last one added meets a request first.
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
+    line = Line(settings.search_places, settings.search_wait_s)
+    app.state.line = line
+    app.add_middleware(Admission, line=line)
     app.add_middleware(
         Authentication,
         ring=lambda scope: scope["app"].state.running.keys,
@@ -68,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for noun in (search, feedback, documents, versions, trials, health):
         app.include_router(noun.router)
-    metrics.install(app)
+    metrics.install(app, line)
     return app
 
 

@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstep import __version__
+from lockstep.api.admission import Line
 from lockstep.api.caller import needs
 from lockstep.api.standing import Standing
 from lockstep.corpus.api_key import Scope as KeyScope
@@ -74,6 +75,19 @@ class Metrics:
             registry=self.registry,
         )
 
+    def watch(self, line: Line) -> None:
+        """Tell how many searches are at work and in line, and how many were refused."""
+        for name, help_text, value in (
+            ("lockstep_searches_at_work", "Searches that have their turn.", lambda: line.busy),
+            (
+                "lockstep_searches_waiting",
+                "Searches that wait for their turn.",
+                lambda: line.waiting,
+            ),
+            ("lockstep_searches_refused", "Searches refused as too many.", lambda: line.refused),
+        ):
+            Gauge(name, help_text, registry=self.registry).set_function(value)
+
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         method = method if method in METHODS else _OTHER
         self._requests.labels(method, route, str(status)).inc()
@@ -124,9 +138,10 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", _OTHER)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, line: Line) -> None:
     """Measure the app, and answer at /metrics. Call it after every other middleware is added."""
     metrics = Metrics()
+    metrics.watch(line)
     metrics.registry.register(Standing(lambda: getattr(app.state, "running", None)))
     app.state.metrics = metrics
     app.add_middleware(RequestMetrics, metrics=metrics)

@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fastapi.testclient import TestClient
 
 from lockstep.api.admission import Admission, Line
 from lockstep.errors import Overloaded
@@ -144,3 +145,18 @@ async def test_the_wait_is_expected_by_how_long_turns_have_taken() -> None:
     assert line.begins_at_once()
     with pytest.raises(Overloaded, match=r"would wait 2\.0 s for its turn, and at most 1 s"):
         line.require_short()
+
+
+def test_a_full_server_refuses_searches_and_answers_all_else(client: TestClient) -> None:
+    line: Line = client.app.state.line  # type: ignore[attr-defined]
+    busy, line.busy, line._max_wait_s = line.busy, 10_000, 0.0
+    try:
+        refused = client.post(PATH, json={"query": "red"})
+        assert (refused.status_code, refused.json()["title"]) == (503, "Overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["X-Request-Id"] == refused.json()["request_id"]
+        assert client.get("/v1/corpora/docs").status_code == 200
+        assert "lockstep_searches_refused 1.0" in client.get("/metrics").text
+    finally:
+        line.busy, line._max_wait_s = busy, 1.0
+    assert client.post(PATH, json={"query": "red"}).status_code == 200
