@@ -97,6 +97,8 @@ class Plan:
         there["language"], here["language"] = (
             spec.pop("bm25")["language"] for spec in (there, here)
         )
+        for spec in (there, here):
+            spec.setdefault("payload_indexes", {})
         return {key: (there[key], here[key]) for key in here if there[key] != here[key]}
 
 

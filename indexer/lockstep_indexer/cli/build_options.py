@@ -1,10 +1,46 @@
 """The options that say how an index version is built, shared by `reindex` and `plan`."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, cast
 
 import typer
 
+from lockstep.errors import InvalidInput
+from lockstep.store.payload_indexes import PAYLOAD_TYPES, PayloadType, check_payload_indexes
+
 _PANEL = "How it is built"
+
+DeclaredIndex = tuple[str, str]
+
+
+def declared_index(text: str) -> DeclaredIndex:
+    """A metadata field and the type of its index, as FIELD:TYPE."""
+    field, colon, kind = text.rpartition(":")
+    if not colon:
+        raise typer.BadParameter(
+            f"'{text}' names no type; expected FIELD:TYPE, with one of {', '.join(PAYLOAD_TYPES)}."
+        )
+    try:
+        check_payload_indexes({field: kind})
+    except InvalidInput as error:
+        raise typer.BadParameter(error.message) from error
+    return field, kind
+
+
+def payload_indexes(declared: list[DeclaredIndex] | None) -> dict[str, PayloadType]:
+    """Raises BadParameter where a field has two types."""
+    indexes = dict(declared or [])
+    for field, kind in declared or []:
+        if indexes[field] != kind:
+            types = f"{kind} and {indexes[field]}"
+            raise typer.BadParameter(f"--index gives '{field}' two types: {types}.")
+    return cast(dict[str, PayloadType], indexes)
+
+
+def indexed_fields(indexes: Mapping[str, str]) -> str:
+    """Payload indexes as they are declared: lang:keyword year:integer."""
+    return " ".join(f"{field}:{kind}" for field, kind in indexes.items())
+
 
 ModelOption = Annotated[
     str,
@@ -49,6 +85,18 @@ QuantizationOption = Annotated[
     typer.Option(
         "--quantization",
         help="A smaller copy in memory, rescored in full.",
+        rich_help_panel=_PANEL,
+    ),
+]
+IndexOption = Annotated[
+    list[tuple] | None,  # type: ignore[type-arg]  # Typer wants a plain class beside a parser
+    typer.Option(
+        "--index",
+        parser=declared_index,
+        metavar="FIELD:TYPE",
+        help=f"Index a metadata field, for filters and facets; types: {', '.join(PAYLOAD_TYPES)}. "
+        "May be repeated. Every reindex names all that it wants.",
+        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]

@@ -8,11 +8,14 @@ from rich.text import Text
 
 from lockstep_indexer.cli.build_options import (
     DatatypeOption,
+    IndexOption,
     LanguageOption,
     ModelOption,
     PrefilterOption,
     QuantizationOption,
     WindowOption,
+    indexed_fields,
+    payload_indexes,
 )
 from lockstep_indexer.cli.errors import FAILED
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
@@ -43,6 +46,7 @@ def plan(
     language: LanguageOption = "english",
     dtype: DatatypeOption = "float32",
     quantization: QuantizationOption = "none",
+    index: IndexOption = None,
 ) -> None:
     """Say what a reindex would take, and change nothing.
 
@@ -59,6 +63,7 @@ def plan(
         language=language,
         datatype=dtype,
         quantization=quantization,
+        payload_indexes=payload_indexes(index),
     )
     with session.workspace() as workspace, session.bars() as bars:
         made = make_plan(workspace, corpus, model, options, stage=bars.stage)
@@ -155,13 +160,19 @@ def _reuse(made: "Plan") -> list[tuple[str, object]]:
     if made.resumes is not None:
         share = 1 - made.left.tokens / max(1, made.whole.tokens)
         unfinished = f"{made.resumes.collection} goes on where it stopped, {share:.0%} is encoded"
-    changed = ", ".join(f"{key} {there} → {here}" for key, (there, here) in made.changed.items())
+    changed = ", ".join(
+        f"{key} {_shown(there)} → {_shown(here)}" for key, (there, here) in made.changed.items()
+    )
     against = f"against {made.live.label}: {changed or 'unchanged'}" if made.live else "the first"
     return [
         ("spec", against),
         ("unfinished build", unfinished or "none to resume"),
         ("token cache", "none yet"),
     ]
+
+
+def _shown(value: object) -> object:
+    return indexed_fields(value) or "none" if isinstance(value, dict) else value
 
 
 def _sizes(made: "Plan") -> RenderableType:

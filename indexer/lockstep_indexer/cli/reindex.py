@@ -8,21 +8,25 @@ from rich.text import Text
 
 from lockstep_indexer.cli.build_options import (
     DatatypeOption,
+    IndexOption,
     LanguageOption,
     ModelOption,
     PrefilterOption,
     QuantizationOption,
     WindowOption,
+    indexed_fields,
+    payload_indexes,
 )
 from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
-from lockstep_indexer.cli.render import duration, facts, next_step
+from lockstep_indexer.cli.render import duration, facts, next_step, note
 from lockstep_indexer.cli.rollout import probe_facts, swap_json, swap_rendered
 from lockstep_indexer.cli.session import Json, Session
 from lockstep_indexer.cli.status import version_json
 
 if TYPE_CHECKING:
     from lockstep.index.applier import Progress
+    from lockstep.index.versions import IndexVersion
     from lockstep_indexer.build.reindex import Reindexed
 
 
@@ -38,6 +42,7 @@ def reindex(
     language: LanguageOption = "english",
     dtype: DatatypeOption = "float32",
     quantization: QuantizationOption = "none",
+    index: IndexOption = None,
 ) -> None:
     """Build a new index version beside the live one.
 
@@ -45,6 +50,7 @@ def reindex(
     interrupted build goes on where it stopped when the same command runs again.
     """
     from lockstep.index.spec import SpecOptions
+    from lockstep.index.versions import State
     from lockstep_indexer.build.model_refs import resolve_or_add
     from lockstep_indexer.build.reindex import Listener
     from lockstep_indexer.build.reindex import reindex as build
@@ -55,6 +61,7 @@ def reindex(
         language=language,
         datatype=dtype,
         quantization=quantization,
+        payload_indexes=payload_indexes(index),
     )
     with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
@@ -62,8 +69,9 @@ def reindex(
         version = resolve_or_add(workspace, model)
         workspace.encoders.get(version.ref)
         listener = Listener(stage=bars.stage, progress=bars.applied)
+        live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
         result = build(workspace, corpus, version, options, promote=promote, listener=listener)
-    session.show(_json(result), *_rendered(result))
+    session.show(_json(result), *_rendered(result), *_without(live, result.version))
 
 
 def _json(result: "Reindexed") -> Json:
@@ -100,6 +108,7 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
                 ),
                 ("time", _time(progress)),
                 ("prefilter", f"{prefilter} dimensions" if prefilter else "none"),
+                ("indexed fields", indexed_fields(version.spec.payload_indexes)),
                 *probe_facts(result.probe),
             ]
         ),
@@ -110,6 +119,15 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
         *parts,
         next_step(f"lockstep promote {version.corpus} {version.number}", "Make it live"),
     ]
+
+
+def _without(before: "IndexVersion | None", version: "IndexVersion") -> list[RenderableType]:
+    """Says what the live version indexes and the new one does not: facets on it will be refused."""
+    there = before.spec.payload_indexes if before is not None else {}
+    lost = {key: kind for key, kind in there.items() if key not in version.spec.payload_indexes}
+    if before is None or not lost:
+        return []
+    return [note(f"{before.label} indexes {indexed_fields(lost)}; {version.label} does not.")]
 
 
 def _time(progress: "Progress") -> str:

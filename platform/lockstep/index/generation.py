@@ -13,7 +13,7 @@ from lockstep.index.versions import IndexVersion
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.encoder import Encoder
 from lockstep.models.encoders import Encoders
-from lockstep.store.port import DOCUMENT_ID, Json, Points, Vector
+from lockstep.store.port import DOCUMENT_ID, METADATA, PASSAGE, Json, Points, Vector
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def payload(passage: Passage) -> Json:
     return {
         DOCUMENT_ID: document.id,
         "content_hash": document.content_hash,
-        "passage": passage.number,
+        PASSAGE: passage.number,
         "passages": passage.count,
         "title": document.title,
         "text": passage.text,
-        "metadata": document.metadata,
+        METADATA: document.metadata,
     }

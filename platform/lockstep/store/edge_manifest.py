@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,15 @@ def _write_error(path: Path, error: OSError) -> Exception:
 
 def _serialize(manifest: Manifest) -> bytes:
     content = {
-        "collections": {name: asdict(entry) for name, entry in manifest.collections.items()},
+        "collections": {name: _entry_json(entry) for name, entry in manifest.collections.items()},
         "aliases": dict(manifest.aliases),
     }
     document = {"format": FORMAT, "checksum": _checksum(content), "content": content}
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
+
+
+def _entry_json(entry: Entry) -> Json:
+    return {"id": entry.id, "schema": entry.schema.to_json(), "metadata": entry.metadata}
 
 
 def _from_json(content: Any) -> Manifest:

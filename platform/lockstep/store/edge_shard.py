@@ -52,8 +52,10 @@ class Shard:
     @classmethod
     def create(cls, path: str, schema: CollectionSchema) -> "Shard":
         shard = engine.EdgeShard.create(path, _config(schema))
-        keyword = engine.PayloadSchemaType.Keyword
-        shard.update(engine.UpdateOperation.create_field_index(DOCUMENT_ID, keyword))
+        indexes = {DOCUMENT_ID: "keyword", **schema.payload_indexes}
+        for field, kind in indexes.items():
+            payload_type = getattr(engine.PayloadSchemaType, kind.capitalize())
+            shard.update(engine.UpdateOperation.create_field_index(field, payload_type))
         shard.flush()
         return cls(shard, schema)
 

@@ -5,12 +5,14 @@ one, a short prefix of the dense vector for prefiltering. Filters are Qdrant's f
 payload as it is stored. Adapters are safe to call from several threads.
 """
 
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lockstep.store.payload_indexes import PayloadType
 
 DENSE = "dense"
 PREFILTER = "prefilter"
@@ -20,6 +22,10 @@ BM25 = "bm25"
 DOCUMENT_ID = "document_id"
 # The payload field with the place in the change log of what a point was made from.
 SEQ = "seq"
+# The payload field with the place of a passage in its document, from 0.
+PASSAGE = "passage"
+# The payload field with what a user knows of a document.
+METADATA = "metadata"
 
 Json = dict[str, Any]
 Vector = NDArray[np.float32]
@@ -35,6 +41,15 @@ class CollectionSchema:
     hnsw_ef_construct: int = 100
     datatype: Literal["float32", "float16"] = "float32"
     quantization: Literal["none", "int8"] = "none"
+    # Fields to index beside the document id, by their path in the payload.
+    payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)
+
+    def to_json(self) -> Json:
+        """Without what came later and is not used, so that processes of before can read it."""
+        fields = asdict(self)
+        if not self.payload_indexes:
+            del fields["payload_indexes"]
+        return fields
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from qdrant_client import QdrantClient, models
@@ -13,7 +13,6 @@ from lockstep.store.checks import canonical_id, check_branches, check_points, pa
 from lockstep.store.deadline import within
 from lockstep.store.filters import check_filter
 from lockstep.store.port import (
-    DOCUMENT_ID,
     Branch,
     Candidate,
     CollectionSchema,
@@ -32,6 +31,7 @@ from lockstep.store.qdrant_errors import translating
 from lockstep.store.qdrant_options import ServerOptions
 from lockstep.store.qdrant_readiness import readiness_of, wait_until_ready
 from lockstep.store.qdrant_requests import (
+    payload_indexes,
     point_structs,
     query_request,
     ranked,
@@ -84,13 +84,13 @@ class QdrantStore:
 
     def create(self, collection: str, schema: CollectionSchema, metadata: Json) -> None:
         stored = {
-            _SCHEMA_KEY: json.dumps(asdict(schema)),
+            _SCHEMA_KEY: json.dumps(schema.to_json()),
             _METADATA_KEY: json.dumps(metadata, ensure_ascii=False),
         }
         require_version(self._ask("", "version", lambda _: self._client.info()).version)
         creation = Creation(self._client, schema, stored, self._options)
         self._ask(collection, "create", creation.attempt)
-        self._index_document_ids(collection)
+        self._index_payload(collection, schema)
 
     def drop(self, collection: str) -> None:
         live = [alias for alias, target in self.aliases().items() if target == collection]
@@ -178,9 +178,9 @@ class QdrantStore:
         self._schema(collection)  # the server writes its log by itself; only the name is checked
 
     def optimize(self, collection: str) -> None:
-        self._schema(collection)
+        schema = self._schema(collection)
         self._calls.begin_building()
-        self._index_document_ids(collection)  # in case the process died while it created
+        self._index_payload(collection, schema)  # in case the process died while it created
         self._restore_indexing(collection)
         wait_until_ready(
             collection,
@@ -315,14 +315,10 @@ class QdrantStore:
         )
         return info.config.metadata or {}
 
-    def _index_document_ids(self, collection: str) -> None:
-        self._ask(
-            collection,
-            "create_payload_index",
-            lambda name: self._client.create_payload_index(
-                name, DOCUMENT_ID, models.PayloadSchemaType.KEYWORD, wait=True
-            ),
-        )
+    def _index_payload(self, collection: str, schema: CollectionSchema) -> None:
+        for field, kind in payload_indexes(schema).items():
+            create = partial(self._client.create_payload_index, field_name=field, field_schema=kind)
+            self._ask(collection, "create_payload_index", create)
 
     def _restore_indexing(self, collection: str) -> None:
         config = models.OptimizersConfigDiff(indexing_threshold=_INDEXING_THRESHOLD_KB)

@@ -10,6 +10,7 @@ from lockstep.store.checks import TIE_MARGIN
 from lockstep.store.port import (
     BM25,
     DENSE,
+    DOCUMENT_ID,
     PREFILTER,
     Branch,
     Candidate,
@@ -37,6 +38,11 @@ def vectors_config(
 def sparse_vectors_config(*, on_disk: bool = False) -> dict[str, models.SparseVectorParams]:
     index = models.SparseIndexParams(on_disk=on_disk)
     return {BM25: models.SparseVectorParams(modifier=models.Modifier.IDF, index=index)}
+
+
+def payload_indexes(schema: CollectionSchema) -> dict[str, models.PayloadSchemaType]:
+    kinds = {DOCUMENT_ID: "keyword", **schema.payload_indexes}
+    return {field: models.PayloadSchemaType(kind) for field, kind in kinds.items()}
 
 
 def point_structs(points: Points) -> list[models.PointStruct]:

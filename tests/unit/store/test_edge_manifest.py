@@ -24,6 +24,18 @@ def test_what_is_written_is_read_by_another(tmp_path: Path) -> None:
     assert ManifestFile(tmp_path).read() == Manifest({"docs": ENTRY}, {"live": "docs"})
 
 
+def test_a_schema_without_payload_indexes_is_written_as_before_there_were_any(
+    tmp_path: Path,
+) -> None:
+    file = ManifestFile(tmp_path)
+    indexed = Entry("2", CollectionSchema(8, payload_indexes={"metadata.a": "keyword"}), {})
+    file.change(lambda manifest: manifest.with_entry("docs", ENTRY).with_entry("new", indexed))
+    assert ManifestFile(tmp_path).read().collections == {"docs": ENTRY, "new": indexed}
+    stored = json.loads(file.path.read_bytes())["content"]["collections"]
+    assert "payload_indexes" not in stored["docs"]["schema"]
+    assert stored["new"]["schema"]["payload_indexes"] == {"metadata.a": "keyword"}
+
+
 def test_the_one_before_is_kept(tmp_path: Path) -> None:
     file = ManifestFile(tmp_path)
     file.change(lambda manifest: manifest.with_entry("docs", ENTRY))
