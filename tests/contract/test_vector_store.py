@@ -5,8 +5,10 @@ HTTP, and on a real server where LOCKSTEP_TEST_QDRANT_URL names one.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from lockstep.errors import (
     StoreUnavailable,
 )
 from lockstep.store.edge import EdgeStore
+from lockstep.store.payload_functions import Decay, PayloadFunction, Saturation
+from lockstep.store.payload_indexes import PayloadType
 from lockstep.store.port import (
     PREFILTER,
     Branch,
@@ -190,6 +194,8 @@ class TestCollections:
             lambda store: store.set_metadata("test-absent", {}),
             lambda store: store.set_alias("live", "test-absent"),
             lambda store: store.search("test-absent", [DenseBranch(unit(np.ones(DIM)), 1)]),
+            lambda store: store.facet("test-absent", "lang", limit=1),
+            lambda store: store.evaluate("test-absent", [point_id(1)], [Saturation("n", 1.0)]),
         ],
     )
     def test_an_absent_collection_is_named(
@@ -818,6 +824,235 @@ def test_filters(library: tuple[VectorStore, str], filter: Json, expected: str) 
     store, name = library
     assert documents(store, name, filter) == set(expected)
     assert store.count(name, filter) == len(expected)
+
+
+SHELF_SCHEMA = CollectionSchema(
+    dense_dim=DIM,
+    prefilter_dim=SHORT,
+    payload_indexes={
+        "metadata.lang": "keyword",
+        "metadata.year": "integer",
+        "metadata.open": "bool",
+        "metadata.uid": "uuid",
+        "metadata.price": "float",
+        "metadata.when": "datetime",
+        "metadata.blurb": "text",
+        'metadata."in print"': "keyword",
+        "metadata.言語": "keyword",
+        "metadata.authors[].name": "keyword",
+    },
+)
+UID = str(uuid.UUID(int=7))
+SHELF: list[Json] = [
+    {"lang": "en", "year": 2000, "open": True, "uid": UID, "in print": "yes", "言語": "英"},
+    {"lang": "de", "year": 2000, "open": False, "uid": UID, "blurb": "red"},
+    {"lang": ["en", "fr", "en"], "year": [2000, 1990], "open": True},
+    {"lang": "fr", "authors": [{"name": "Ada"}, {"name": "Bob"}, {"name": "Ada"}]},
+    {"lang": None, "year": None, "authors": [{"name": "Ada"}]},
+    {},
+]
+# What no index of its type holds; the in-memory engine has no indexes.
+MISPLACED: list[Json] = [{"lang": 5, "year": "2000", "open": "yes", "uid": "x"}, {"lang": True}]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def shelf(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stand_in: StandIn
+) -> Iterator[tuple[VectorStore, str]]:
+    store = open_store(request.param, tmp_path_factory.mktemp("shelf"), stand_in)
+    name = fresh_name()
+    store.create(name, SHELF_SCHEMA, {})
+    rows = [*SHELF, *(MISPLACED if isinstance(store, EdgeStore) else [])]
+    payloads: list[Json] = [{"document_id": f"d{n}", "metadata": row} for n, row in enumerate(rows)]
+    store.upsert(name, make_points(range(len(rows)), payloads))
+    yield store, name
+    store.drop(name)
+    store.close()
+
+
+FACETS: list[tuple[str, list[tuple[object, int]]]] = [
+    ("metadata.lang", [("en", 2), ("fr", 2), ("de", 1)]),
+    ("metadata.year", [(2000, 3), (1990, 1)]),
+    ("metadata.open", [(True, 2), (False, 1)]),
+    ("metadata.uid", [(UID, 2)]),
+    ('metadata."in print"', [("yes", 1)]),
+    ("metadata.言語", [("英", 1)]),
+    ("metadata.authors[].name", [("Ada", 2), ("Bob", 1)]),
+]
+
+
+class TestFacets:
+    @pytest.mark.parametrize(("field", "expected"), FACETS, ids=[each[0] for each in FACETS])
+    def test_values_are_counted_once_per_point(
+        self, shelf: tuple[VectorStore, str], field: str, expected: list[tuple[object, int]]
+    ) -> None:
+        store, name = shelf
+        found = [(each.value, each.count) for each in store.facet(name, field, limit=10)]
+        assert found == expected
+        assert [type(value) for value, _ in found] == [type(value) for value, _ in expected]
+        limited = store.facet(name, field, limit=1)
+        assert [(each.value, each.count) for each in limited] == expected[:1]
+
+    def test_a_filter_decides_what_is_counted(self, shelf: tuple[VectorStore, str]) -> None:
+        store, name = shelf
+        open_ones = {"must": [{"key": "metadata.open", "match": {"value": True}}]}
+        found = store.facet(name, "metadata.lang", limit=10, filter=open_ones)
+        assert [(each.value, each.count) for each in found] == [("en", 2), ("fr", 1)]
+        none = {"must": [{"key": "metadata.lang", "match": {"value": "xx"}}]}
+        assert store.facet(name, "metadata.lang", limit=10, filter=none) == []
+        with pytest.raises(InvalidFilter):
+            store.facet(name, "metadata.lang", limit=10, filter={"muss": []})
+
+    @pytest.mark.parametrize(
+        ("field", "says"),
+        [
+            ("metadata.none", "no payload index"),
+            ("metadata.price", "an index of type float"),
+            ("metadata.when", "an index of type datetime"),
+            ("metadata.blurb", "an index of type text"),
+            ("metadata.lang]", "no payload index"),
+        ],
+    )
+    def test_what_cannot_be_counted_is_said(
+        self, shelf: tuple[VectorStore, str], field: str, says: str
+    ) -> None:
+        store, name = shelf
+        with pytest.raises(SearchUnsupported, match=says):
+            store.facet(name, field, limit=10)
+
+    def test_many_values_are_counted_exactly_wherever_they_are_stored(
+        self, store: VectorStore
+    ) -> None:
+        """Of equal counts the first values; counts add up over what is optimised and what not."""
+        name = fresh_name()
+        schema = CollectionSchema(DIM, SHORT, payload_indexes={"metadata.n": "keyword"})
+        store.create(name, schema, {})
+        rows: list[Json] = [{"metadata": {"n": f"v{n * n % 101:03}"}} for n in range(300)]
+        store.upsert(name, make_points(range(200), rows[:200]))
+        store.optimize(name)
+        store.upsert(name, make_points(range(200, 300), rows[200:]))
+        counted = Counter(row["metadata"]["n"] for row in rows)
+        expected = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+        for limit in (1, 7, 30, 100):
+            found = [
+                (each.value, each.count) for each in store.facet(name, "metadata.n", limit=limit)
+            ]
+            assert found == expected[:limit]
+
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+DAY = 86_400.0
+# A metadata field's value, and the shares of Decay(30 days) and Saturation(10); None: left out.
+VALUES: list[tuple[object, float | None, float | None]] = [
+    ("2026-01-02T00:00:00Z", 0.5, None),
+    ("2026-01-02", 0.5, None),
+    ("2026-01-02T02:00:00+02:00", 0.5, None),
+    (["2026-01-02"], 0.5, None),
+    ("2025-12-03 00:00:00", 0.25, None),
+    ("2099-01-01", 1.0, None),
+    ("0001-01-01", 0.0, None),
+    ("9999-12-31T23:59:59Z", 1.0, None),
+    (["2026-01-02", "2026-01-03"], None, None),
+    ("2026-13-01", None, None),
+    ("soon", None, None),
+    ("", None, None),
+    (10, None, 0.5),
+    (10.0, None, 0.5),
+    ([30], None, 0.75),
+    (0, None, 0.0),
+    (-10, None, 0.0),
+    (-1e308, None, 0.0),
+    (1e308, None, 1.0),
+    (5e-324, None, 0.0),
+    (2**63 - 1, None, 1.0),
+    (2**64 - 1, None, 1.0),
+    ([1, 2], None, None),
+    ([1, "x"], None, None),
+    ([[1]], None, None),
+    ("10", None, None),
+    (True, None, None),
+    (None, None, None),
+    ([], None, None),
+    ({"a": 1}, None, None),
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def valued(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stand_in: StandIn
+) -> Iterator[tuple[VectorStore, str]]:
+    """Point n holds VALUES[n], in a field without an index and in indexed ones."""
+    store = open_store(request.param, tmp_path_factory.mktemp("valued"), stand_in)
+    name = fresh_name()
+    indexes: dict[str, PayloadType] = {"m.when": "datetime", "m.count": "float"}
+    store.create(name, CollectionSchema(DIM, SHORT, payload_indexes=indexes), {})
+    payloads: list[Json] = [
+        {"m": dict.fromkeys(("plain", "when", "count"), value)} for value, *_ in VALUES
+    ]
+    payloads.append({})
+    store.upsert(name, make_points(range(len(payloads)), payloads))
+    yield store, name
+    store.drop(name)
+    store.close()
+
+
+class TestFunctions:
+    @pytest.mark.parametrize("field", ["m.plain", "m.when"])
+    def test_a_decay_halves_with_age(self, valued: tuple[VectorStore, str], field: str) -> None:
+        store, name = valued
+        self._agree(store, name, Decay(field, 30 * DAY, NOW), [decay for _, decay, _ in VALUES])
+
+    @pytest.mark.parametrize("field", ["m.plain", "m.count"])
+    def test_a_saturation_is_half_at_its_midpoint(
+        self, valued: tuple[VectorStore, str], field: str
+    ) -> None:
+        store, name = valued
+        self._agree(store, name, Saturation(field, 10.0), [share for *_, share in VALUES])
+
+    def test_several_are_evaluated_at_once_and_the_same_each_time(
+        self, valued: tuple[VectorStore, str]
+    ) -> None:
+        store, name = valued
+        functions = [
+            Saturation("m.plain", 10.0),
+            Decay("m.plain", DAY, NOW),
+            Decay("m.x", 1.0, 0.0),
+        ]
+        ids = [point_id(number) for number in range(len(VALUES) + 1)]
+        first = store.evaluate(name, ids, functions)
+        assert [bool(each) for each in first] == [True, True, False]
+        assert all(store.evaluate(name, ids[::-1], functions) == first for _ in range(5))
+        assert store.evaluate(name, [], functions) == [{}, {}, {}]
+        assert store.evaluate(name, ids, []) == []
+        assert store.evaluate(name, ids[:1], functions)[1].keys() == {ids[0]}
+
+    def test_the_longest_and_the_shortest_half_life_are_computed(
+        self, valued: tuple[VectorStore, str]
+    ) -> None:
+        store, name = valued
+        shortest, longest = store.evaluate(
+            name, [point_id(0)], [Decay("m.plain", 60.0, NOW), Decay("m.plain", 1e10, NOW)]
+        )
+        assert shortest == {point_id(0): 0.0}
+        assert longest[point_id(0)] == pytest.approx(0.99982, abs=1e-5)
+
+    def test_an_id_is_a_uuid(self, valued: tuple[VectorStore, str]) -> None:
+        store, name = valued
+        with pytest.raises(InvalidInput, match="'one' is not a UUID"):
+            store.evaluate(name, ["one"], [Saturation("m.plain", 1.0)])
+
+    def _agree(
+        self,
+        store: VectorStore,
+        name: str,
+        function: PayloadFunction,
+        expected: list[float | None],
+    ) -> None:
+        ids = [point_id(number) for number in range(len(VALUES) + 1)]
+        [found] = store.evaluate(name, [*ids, point_id(999)], [function])
+        for (value, *_), each, share in zip(VALUES, ids, expected, strict=False):
+            assert (value, found.get(each)) == (value, pytest.approx(share, abs=1e-6))
+        assert ids[-1] not in found
 
 
 @pytest.fixture(scope="module")

@@ -199,6 +199,13 @@ _CALLS: list[tuple[str, str, Any, Operation, bool]] = [
         lambda e, n, body: e.client.count(n, count_filter=body.filter, exact=True),
         False,
     ),
+    (
+        "POST",
+        "/collections/{name}/facet",
+        models.FacetRequest,
+        lambda e, n, body: e.client.facet(n, body.key, body.filter, body.limit or 10),
+        False,
+    ),
     ("POST", "/collections/{name}/points/scroll", models.ScrollRequest, _Engine.scroll, False),
     (
         "POST",

@@ -5,7 +5,7 @@ every later load, so nothing is left to it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -17,12 +17,14 @@ from lockstep.errors import (
     InvalidInput,
     SearchUnsupported,
 )
+from lockstep.store.payload_indexes import COUNTED_TYPES
 from lockstep.store.port import (
     DENSE,
     PREFILTER,
     Branch,
     CollectionSchema,
     DenseBranch,
+    FacetCount,
     Json,
     Points,
     Vector,
@@ -58,6 +60,17 @@ def check_branches(collection: str, schema: CollectionSchema, branches: Sequence
             _check_query(collection, PREFILTER, branch.prefilter.vector, dim)
 
 
+def check_facet(collection: str, schema: CollectionSchema, field: str) -> None:
+    """Raise SearchUnsupported where the values of a field cannot be counted."""
+    kind = schema.payload_indexes.get(field)
+    if kind not in COUNTED_TYPES:
+        has = f"an index of type {kind}" if kind else "no payload index"
+        raise SearchUnsupported(
+            f"The values of '{field}' cannot be counted: collection '{collection}' has {has} of "
+            f"it; expected one of type {', '.join(sorted(COUNTED_TYPES))}."
+        )
+
+
 def canonical_id(point_id: str) -> str:
     """The point id as every engine writes it; raises InvalidInput where it is not a UUID."""
     try:
@@ -72,6 +85,16 @@ def payloads_as_json(payloads: Sequence[Json]) -> str:
         return json.dumps(payloads, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidDocument(f"A payload cannot be written as JSON: {error}.") from error
+
+
+def by_count(counts: Sequence[FacetCount]) -> list[FacetCount]:
+    """The order of the port; the local client may mix types, which do not compare."""
+    return sorted(counts, key=lambda each: (-each.count, type(each.value).__name__, each.value))
+
+
+def share_by_id(scored: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Values of a function by id, without what rounding put outside of 0 to 1."""
+    return {point_id: min(1.0, max(0.0, value)) for point_id, value in scored}
 
 
 def _check_columns(collection: str, name: str, matrix: Vector, expected: int) -> None:

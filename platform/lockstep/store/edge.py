@@ -17,15 +17,24 @@ from lockstep.errors import (
     StoreUnavailable,
 )
 from lockstep.store import edge_lock
-from lockstep.store.checks import canonical_id, check_branches, check_points
+from lockstep.store.checks import (
+    by_count,
+    canonical_id,
+    check_branches,
+    check_facet,
+    check_points,
+    share_by_id,
+)
 from lockstep.store.edge_collection import EdgeCollection
 from lockstep.store.edge_manifest import Manifest, ManifestFile, metadata_of, sync_folder
 from lockstep.store.edge_wire import PlainRecord, pack
 from lockstep.store.filters import check_filter
+from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
     Branch,
     Candidate,
     CollectionSchema,
+    FacetCount,
     Json,
     Page,
     Points,
@@ -140,6 +149,23 @@ class EdgeStore:
         check_branches(collection, opened.schema(), branches)
         answers = opened.call("search", list(branches), filter) if branches else []
         return [[Candidate(*point) for point in answer] for answer in answers]
+
+    def facet(
+        self, collection: str, field: str, *, limit: int, filter: Json | None = None
+    ) -> list[FacetCount]:
+        _check(filter)
+        opened = self._collection(collection)
+        check_facet(collection, opened.schema(), field)
+        found = opened.call("facet", field, limit, filter)
+        return by_count([FacetCount(*each) for each in found])
+
+    def evaluate(
+        self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
+    ) -> list[dict[str, float]]:
+        wanted = [canonical_id(point_id) for point_id in ids]
+        opened = self._collection(collection)
+        answers = opened.call("evaluate", wanted, list(functions)) if wanted and functions else []
+        return [share_by_id(answer) for answer in answers] or [{} for _ in functions]
 
     def release(self, collection: str) -> None:
         self._collection(collection).release()

@@ -12,7 +12,9 @@ import qdrant_edge as engine
 
 from lockstep.store.checks import TIE_MARGIN
 from lockstep.store.edge_filter import edge_filter
+from lockstep.store.edge_functions import formula_request
 from lockstep.store.edge_wire import PackedPoints, PlainRecord, RankedPoint
+from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
     BM25,
     DENSE,
@@ -131,6 +133,19 @@ class Shard:
         return [
             _ranked(points, branch.limit) for points, branch in zip(answers, branches, strict=True)
         ]
+
+    def facet(
+        self, field: str, limit: int, filter: Json | None
+    ) -> list[tuple[str | int | bool, int]]:
+        request = engine.FacetRequest(field, limit, exact=True, filter=edge_filter(filter))
+        return [(hit.value, hit.count) for hit in self._shard.facet(request).hits]
+
+    def evaluate(
+        self, ids: Sequence[str], functions: Sequence[PayloadFunction]
+    ) -> list[list[RankedPoint]]:
+        requests = [formula_request(function, ids) for function in functions]
+        answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
+        return [[(str(point.id), point.score) for point in answer] for answer in answers]
 
     def _request(self, branch: Branch, filter: engine.Filter | None) -> engine.QueryRequest:
         fetched = branch.limit + TIE_MARGIN

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.payload_indexes import PayloadType
 
 DENSE = "dense"
@@ -152,6 +153,14 @@ class Candidate:
     score: float
 
 
+@dataclass(frozen=True)
+class FacetCount:
+    """A value of a payload field, and how many points have it."""
+
+    value: str | int | bool
+    count: int
+
+
 def not_newer_than(seq: int) -> Json:
     """A filter for points of changes up to this one, and for points that do not say.
 
@@ -246,6 +255,25 @@ class VectorStore(Protocol):
         """Rank points once per branch, all in one call to the engine; no payload is read.
 
         Each ranking is ordered by (score descending, id), so equal scores have a stable order.
+        """
+
+    def facet(
+        self, collection: str, field: str, *, limit: int, filter: Json | None = None
+    ) -> list[FacetCount]:
+        """The most frequent values of a payload field among the points that the filter matches.
+
+        Counts are exact; they are ordered by (count descending, value). A point whose field is a
+        list counts for each of its values. Raises SearchUnsupported where the schema has no payload
+        index of the field whose values can be counted.
+        """
+
+    def evaluate(
+        self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
+    ) -> list[dict[str, float]]:
+        """The value of each function, from 0 to 1, at each of the points, all in one call.
+
+        A point that is not there, or whose field does not hold one value of the right kind, is left
+        out. Precision is that of 32 bits.
         """
 
     def release(self, collection: str) -> None:

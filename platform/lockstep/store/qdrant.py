@@ -9,13 +9,23 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from lockstep.errors import CollectionNotFound, Conflict
-from lockstep.store.checks import canonical_id, check_branches, check_points, payloads_as_json
+from lockstep.store.checks import (
+    by_count,
+    canonical_id,
+    check_branches,
+    check_facet,
+    check_points,
+    payloads_as_json,
+    share_by_id,
+)
 from lockstep.store.deadline import within
 from lockstep.store.filters import check_filter
+from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
     Branch,
     Candidate,
     CollectionSchema,
+    FacetCount,
     Json,
     Page,
     Points,
@@ -28,6 +38,7 @@ from lockstep.store.qdrant_batches import RequestSize, require_done, send_first
 from lockstep.store.qdrant_calls import Calls
 from lockstep.store.qdrant_creation import Creation, require_version
 from lockstep.store.qdrant_errors import translating
+from lockstep.store.qdrant_functions import formula_request
 from lockstep.store.qdrant_options import ServerOptions
 from lockstep.store.qdrant_readiness import readiness_of, wait_until_ready
 from lockstep.store.qdrant_requests import (
@@ -43,6 +54,8 @@ _SCHEMA_KEY = "lockstep_schema"
 _METADATA_KEY = "lockstep_metadata"
 
 _INDEXING_THRESHOLD_KB = 10_000
+# Shards may each name their own most frequent values only: ask for more than are wanted.
+FACET_MARGIN = 200
 
 # The local client takes the calls of a server and says that it ignores a part of them.
 _LOCAL_WARNINGS = (
@@ -259,6 +272,35 @@ class QdrantStore:
             [] if _is_empty(branch) else ranked(next(answers).points, branch.limit)
             for branch in branches
         ]
+
+    def facet(
+        self, collection: str, field: str, *, limit: int, filter: Json | None = None
+    ) -> list[FacetCount]:
+        matching = _filter(collection, filter)
+        check_facet(collection, self._schema(collection), field)
+        count = partial(
+            self._reader.facet,
+            key=field,
+            facet_filter=matching,
+            limit=limit + FACET_MARGIN,
+            exact=True,
+        )
+        answer = self._calls.promptly(
+            collection, "facet", lambda: self._ask(collection, "facet", count)
+        )
+        return by_count([FacetCount(hit.value, hit.count) for hit in answer.hits])[:limit]
+
+    def evaluate(
+        self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
+    ) -> list[dict[str, float]]:
+        wanted = [canonical_id(point_id) for point_id in ids]
+        if not wanted:
+            return [{} for _ in functions]
+        requests = [formula_request(function, wanted) for function in functions]
+        answers = self._calls.promptly(
+            collection, "evaluate", lambda: self._query(collection, requests)
+        )
+        return [share_by_id((str(p.id), p.score) for p in answer.points) for answer in answers]
 
     def release(self, collection: str) -> None:
         """Nothing to let go of: any number of processes may use a server's collection."""

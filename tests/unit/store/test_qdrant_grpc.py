@@ -16,11 +16,13 @@ from qdrant_client.grpc.points_service_pb2_grpc import PointsServicer, add_Point
 from qdrant_client.grpc.qdrant_pb2_grpc import QdrantServicer, add_QdrantServicer_to_server
 
 from lockstep.errors import CollectionNotFound, InvalidInput, StorageFull, StoreUnavailable
-from lockstep.store.port import CollectionSchema, Points, SparseVector
+from lockstep.store.payload_functions import Decay, PayloadFunction, Saturation
+from lockstep.store.port import CollectionSchema, FacetCount, Points, SparseVector
 from lockstep.store.qdrant import QdrantStore, connect
 from lockstep.store.qdrant_options import ServerOptions
 
 SCHEMA = CollectionSchema(dense_dim=4, prefilter_dim=2, quantization="int8")
+ID = "00000000-0000-0000-0000-000000000001"
 DONE = messages.PointsOperationResponse(
     result=messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
 )
@@ -59,6 +61,21 @@ class Server(CollectionsServicer, PointsServicer, QdrantServicer):
     def ListAliases(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._take(request, context)
         return messages.ListAliasesResponse()
+
+    def Facet(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._take(request, context)
+        hits = [("b", 2), ("a", 2), ("c", 1)]
+        counted = [
+            messages.FacetHit(value=messages.FacetValue(string_value=value), count=count)
+            for value, count in hits
+        ]
+        return messages.FacetResponse(hits=counted)
+
+    def QueryBatch(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._take(request, context)
+        scored = messages.ScoredPoint(id=messages.PointId(uuid=ID), score=0.25)
+        answers = [messages.BatchResult(result=[scored]) for _ in request.query_points]
+        return messages.QueryBatchResponse(result=answers)
 
 
 @pytest.fixture
@@ -133,6 +150,36 @@ def test_a_batch_arrives_whole_with_its_condition(
         [condition] = asked.update_filter.must_not
         assert (condition.field.key, condition.field.range.gt) == ("seq", 5)
         assert asked.ordering.type == messages.WriteOrderingType.Medium
+
+
+def test_a_facet_arrives_with_its_filter(
+    server: Server, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = CollectionSchema(dense_dim=4, payload_indexes={"metadata.lang": "keyword"})
+    monkeypatch.setattr(store, "_schema", lambda _: schema)
+    first = {"must": [{"key": "passage", "match": {"value": 0}}]}
+    counts = store.facet("docs", "metadata.lang", limit=2, filter=first)
+    assert counts == [FacetCount("a", 2), FacetCount("b", 2)]
+    [asked] = server.asked
+    assert (asked.key, asked.exact) == ("metadata.lang", True)
+    assert asked.filter.must[0].field.key == "passage"
+
+
+def test_functions_arrive_as_formulas_of_the_points(server: Server, store: QdrantStore) -> None:
+    functions: list[PayloadFunction] = [
+        Saturation("metadata.views", 10.0),
+        Decay("metadata.when", 60.0, 1e9),
+    ]
+    assert store.evaluate("docs", [ID], functions) == [{ID: 0.25}, {ID: 0.25}]
+    [asked] = server.asked
+    shares, ages = asked.query_points
+    assert shares.query.formula.expression.div.right.sum.sum[1].constant == 10.0
+    assert ages.query.formula.expression.exp_decay.scale == 60.0
+    for each in (shares, ages):
+        assert each.limit == each.prefetch[0].limit == 1
+        ids, computable = each.prefetch[0].filter.must
+        assert ids.has_id.has_id[0].uuid == ID
+        assert len(computable.filter.must) == 2
 
 
 @pytest.mark.parametrize(
