@@ -1013,7 +1013,7 @@ class TestFunctions:
         self, valued: tuple[VectorStore, str]
     ) -> None:
         store, name = valued
-        functions = [
+        functions: list[PayloadFunction] = [
             Saturation("m.plain", 10.0),
             Decay("m.plain", DAY, NOW),
             Decay("m.x", 1.0, 0.0),
@@ -1051,7 +1051,7 @@ class TestFunctions:
         ids = [point_id(number) for number in range(len(VALUES) + 1)]
         [found] = store.evaluate(name, [*ids, point_id(999)], [function])
         for (value, *_), each, share in zip(VALUES, ids, expected, strict=False):
-            assert (value, found.get(each)) == (value, pytest.approx(share, abs=1e-6))
+            assert found.get(each) == pytest.approx(share, abs=1e-6), value
         assert ids[-1] not in found
 
 

@@ -5,9 +5,12 @@ import binascii
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from lockstep.errors import CursorExpired, InvalidInput
+from lockstep.search.boosts import Boost, RecencyBoost
 from lockstep.search.request import MAX_WINDOW, SearchRequest
 
 LIFETIME_S = 15 * 60
@@ -23,9 +26,10 @@ class Cursor:
     offset: int
     digest: str
     expires_at: float  # seconds since 1970
+    nows: Sequence[float] = ()  # of the boosts of the first page, seconds since 1970
 
     def to_text(self) -> str:
-        fields = [self.number, self.offset, self.digest, round(self.expires_at)]
+        fields = [self.number, self.offset, self.digest, round(self.expires_at), *self.nows]
         body = json.dumps(fields, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
 
@@ -55,7 +59,10 @@ class Cursor:
         except binascii.Error:
             return None
         check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-        return cls(*json.loads(body)) if check == _check(body) else None
+        if check != _check(body):
+            return None
+        number, offset, digest, expires_at, *nows = json.loads(body)
+        return cls(number, offset, digest, expires_at, nows)
 
 
 def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
@@ -70,7 +77,7 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
             "The cursor belongs to another search.",
             next_step="Send the same search as before with it, or leave it out.",
         )
-    return replace(whole, offset=cursor.offset), cursor.number
+    return replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows)), cursor.number
 
 
 def next_page(request: SearchRequest, number: int) -> str | None:
@@ -79,12 +86,29 @@ def next_page(request: SearchRequest, number: int) -> str | None:
     if request.window + request.limit > reach:
         return None
     digest = _digest(replace(request, offset=0))
-    return Cursor(number, request.window, digest, time.time() + LIFETIME_S).to_text()
+    nows = [boost.now.timestamp() for boost in _recencies(request)]
+    return Cursor(number, request.window, digest, time.time() + LIFETIME_S, nows).to_text()
+
+
+def _recencies(request: SearchRequest) -> list[RecencyBoost]:
+    return [boost for boost in request.boosts if isinstance(boost, RecencyBoost)]
+
+
+def _as_of(request: SearchRequest, nows: Sequence[float]) -> list[Boost]:
+    """The boosts as the first page had them: a list goes on from one moment."""
+    left = iter(nows)
+    return [
+        replace(boost, now=datetime.fromtimestamp(next(left), UTC))
+        if isinstance(boost, RecencyBoost)
+        else boost
+        for boost in request.boosts
+    ]
 
 
 def _digest(request: SearchRequest) -> str:
     """What tells one search from another; its `repr` shows all that it asks for."""
-    return hashlib.blake2b(repr(request).encode(errors="replace"), digest_size=12).hexdigest()
+    timeless = replace(request, boosts=_as_of(request, [0.0] * len(request.boosts)))
+    return hashlib.blake2b(repr(timeless).encode(errors="replace"), digest_size=12).hexdigest()
 
 
 def _check(body: bytes) -> bytes:

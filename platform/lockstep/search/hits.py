@@ -8,6 +8,7 @@ from typing import Any
 
 from lockstep.index.generation import Generation
 from lockstep.search.asked import Asked
+from lockstep.search.boosts import apply_boosts
 from lockstep.search.fusion import (
     Ranked,
     convex_combination,
@@ -17,7 +18,7 @@ from lockstep.search.fusion import (
 )
 from lockstep.search.plan import DENSE, LEXICAL, MIN_SCORES, make_plan, steps
 from lockstep.search.request import FusionMethod, Hit, Mode, SearchRequest
-from lockstep.store.port import DOCUMENT_ID, Candidate, Json, Record, VectorStore
+from lockstep.store.port import DOCUMENT_ID, METADATA, Candidate, Json, Record, VectorStore
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,18 @@ def find(
             break
         rankings = store.search(generation.collection, list(branches.values()), asked.filter)
         ranked = merge(request, dict(zip(branches, rankings, strict=True)), depth)
+        cosine = request.mode is Mode.DENSE
+        boosted = apply_boosts(generation, store, request.boosts, ranked, cosine=cosine)
+        ranked = boosted.ranked if boosted else ranked
         is_all = all(len(ranking) < depth for ranking in rankings)
         wanted = (count if is_all else min(count, reach)) - len(hits)
         left = [each for each in ranked if each.id not in taken.points]
-        hits += _in_order(islice(_read(generation, store, request, left, taken), wanted), hits)
+        read: Iterator[Hit] = islice(
+            _read(generation, store, request, left, taken), wanted
+        )
+        if boosted and request.explain:
+            read = (replace(hit, boosts=boosted.explain(hit.id)) for hit in read)
+        hits += _in_order(read, hits)
         if len(hits) == count or is_all:
             return Found(hits, more=not is_all or len(taken.points) < len(ranked))
     return Found(hits, more=False)
@@ -143,13 +152,13 @@ def _hit(record: Record, ranked: Ranked, *, explain: bool) -> Hit:
         score=ranked.score,
         title=record.payload["title"],
         text=record.payload["text"],
-        metadata=record.payload["metadata"],
+        metadata=record.payload[METADATA],
         explain=_explain(ranked) if explain else None,
     )
 
 
 def _explain(ranked: Ranked) -> Json:
-    """The hit's score is the sum of the contributions."""
+    """The hit's score, before boosts, is the sum of the contributions."""
     return {
         name: {**asdict(place), "contribution": place.contribution}
         for name, place in ranked.places.items()

@@ -1,13 +1,16 @@
 """What a search asks for and what it answers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
 from lockstep.corpus.documents import check_id, shown
 from lockstep.errors import InvalidInput
+from lockstep.search.boosts import Boost, checked_boosts
 from lockstep.search.diversity import DiversityChoice
+from lockstep.search.facets import Facet, FacetCounts, checked_facets
 from lockstep.search.highlights import HighlightChoice, Sentence
 from lockstep.store.filters import prefixed
 from lockstep.store.port import Json
@@ -152,8 +155,9 @@ class SearchRequest:
 
     `prefilter` None uses the prefilter where the index has one, False never uses it, and a
     PrefilterChoice insists on it. `filter` is Qdrant's filter JSON; its keys are metadata fields.
-    `scope` is one too: what the caller may see at all, whatever else is asked for. Raises
-    InvalidInput where a value is out of range, InvalidFilter for a filter.
+    `scope` is one too: what the caller may see at all, whatever else is asked for. `facets` count
+    the values of metadata fields over all documents that both match. Raises InvalidInput where a
+    value is out of range, InvalidFilter for a filter.
     """
 
     query: str = ""
@@ -172,6 +176,8 @@ class SearchRequest:
     highlight: HighlightChoice | None = None
     cursor: str | None = None  # of the answer before
     scope: Json | None = None
+    facets: Sequence[Facet | str] = ()
+    boosts: Sequence[Boost] = ()
 
     def __post_init__(self) -> None:
         if self.like is not None:
@@ -204,6 +210,8 @@ class SearchRequest:
                 f"limit is {self.limit}; highlights by meaning are given for at most "
                 f"{MAX_COMPARED} hits at once."
             )
+        checked_facets(self.facets)
+        checked_boosts(self.boosts)
         if self.score_threshold is not None and not math.isfinite(self.score_threshold):
             raise InvalidInput(f"score_threshold is {self.score_threshold}; expected a number.")
 
@@ -248,6 +256,7 @@ class Hit:
     highlights: list[Sentence] | None = None
     explain: Json | None = None  # branch -> {rank, score, normalised, weight, contribution}
     index_version: str | None = None  # the collection, where an answer is made of two versions'
+    boosts: Json | None = None  # with `explain`: {base, parts}, see search.boosts
 
 
 @dataclass(frozen=True)
@@ -270,3 +279,4 @@ class SearchResponse:
     took_ms: Timings
     next_cursor: str | None = None  # where there is more
     explain: Json | None = None  # what the filter leaves
+    facets: FacetCounts | None = None  # by field, where facets were asked for

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from lockstep.index.generation import Generation
 from lockstep.search.asked import Asked, asked, asked_all
+from lockstep.search.boosts import require_computable
 from lockstep.search.cursor import next_page
+from lockstep.search.facets import checked_facets, count_facets, require_countable
 from lockstep.search.hits import find
 from lockstep.search.refinement import diversified, highlighted
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
@@ -18,6 +20,7 @@ def search(generation: Generation, store: VectorStore, request: SearchRequest) -
 
     Raises SearchUnsupported, DocumentNotFound, EncodingFailed or StoreUnavailable.
     """
+    _require_possible(generation, request)
     started = time.perf_counter()
     return _answer(generation, store, request, asked(generation, store, request), started)
 
@@ -29,6 +32,8 @@ def search_batch(
 
     Each answer's time of encoding is that of the whole batch. Raises as `search` does.
     """
+    for request in requests:
+        _require_possible(generation, request)
     answers: list[SearchResponse] = []
     started = time.perf_counter()
     all_asked = asked_all(generation, store, requests)
@@ -51,6 +56,9 @@ def _answer(
     found = find(generation, store, request, asked, max(request.window, candidates))
     hits = diversified(generation, store, request, found.hits)
     page = _above_threshold(hits[request.offset : request.window], request.score_threshold)
+    facets = checked_facets(request.facets)
+    condition = request.payload_filter
+    counts = count_facets(generation, store, facets, condition) if facets else None
     searched = time.perf_counter()
     page = highlighted(generation, request, asked, page)
     ended = time.perf_counter()
@@ -67,7 +75,14 @@ def _answer(
         ),
         next_cursor=next_page(request, generation.version.number) if more else None,
         explain=_explain(generation, store, request) if request.explain else None,
+        facets=counts,
     )
+
+
+def _require_possible(generation: Generation, request: SearchRequest) -> None:
+    """Raise SearchUnsupported, before any work, for what the index version was not built for."""
+    require_countable(generation.version, checked_facets(request.facets))
+    require_computable(generation.version, request.boosts)
 
 
 def _above_threshold(hits: list[Hit], threshold: float | None) -> list[Hit]:

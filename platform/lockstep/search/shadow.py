@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from lockstep.errors import SearchUnsupported
 from lockstep.index.trial_watch import OnTrial
 from lockstep.search.overlap import jaccard, rank_biased_overlap
 from lockstep.search.request import SearchRequest, SearchResponse
@@ -123,6 +124,9 @@ class Shadow:
                 return
             try:
                 found = search(generation, self._store, copy.request)
+            except SearchUnsupported:  # no failure: live was built for this search, it was not
+                _drop(copy)
+                return
             except Exception as error:  # whatever goes wrong with a copy, only its count tells
                 name = type(error).__name__  # its message may quote the query
                 logger.debug("a copy failed on %s: %s", generation.collection, name)

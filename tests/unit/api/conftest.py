@@ -19,6 +19,7 @@ from lockstep.bootstrap import open_workspace
 from lockstep.corpus.api_key import Scope
 from lockstep.corpus.api_keys import ApiKeys
 from lockstep.corpus.database import Database
+from lockstep.index.spec import SpecOptions
 from lockstep.settings import SecuritySettings, load_settings
 from lockstep.store.filters import prefixed
 
@@ -27,14 +28,18 @@ MAX_DOCUMENT_BYTES = 4096
 
 @pytest.fixture(scope="package")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """Corpus 'docs': v1 was dropped, v2 is live, v3 a candidate with another model."""
+    """Corpus 'docs': v1 was dropped, v2 is live, v3 a candidate with another model.
+
+    Only v3 indexes a field, `parity`.
+    """
     folder = tmp_path_factory.mktemp("api")
     root = new_root(folder / "workspace", max_document_bytes=MAX_DOCUMENT_BYTES)
     with open_workspace(root) as workspace:
         build_live(workspace, folder)
         build_next(workspace, folder, seed=2)
         workspace.rollouts.drop("docs", soaked=False)
-        build_next(workspace, folder, seed=3, promote=False)
+        counting = SpecOptions(payload_indexes={"parity": "integer"})
+        build_next(workspace, folder, seed=3, promote=False, options=counting)
     app = create_app(load_settings(Path(root)))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

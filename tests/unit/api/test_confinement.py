@@ -88,6 +88,18 @@ def test_no_search_finds_what_is_anothers(keyed: Keyed, tenant: str, body: Json)
     assert [hit for hit in _search(keyed, tenant, **body) if hit["metadata"]["parity"] != 0] == []
 
 
+@pytest.mark.parametrize("body", WIDENING.values(), ids=WIDENING)
+def test_no_facet_counts_what_is_anothers(keyed: Keyed, tenant: str, body: Json) -> None:
+    asked = {"query": "red", **body, "index_version": 3, "limit": 1, "facets": ["parity"]}
+    everyone = keyed.ask(keyed.key("everything"), "POST", SEARCH, json={**asked, "filter": None})
+    assert everyone.json()["facets"] == {
+        "parity": [{"value": 0, "count": 30}, {"value": 1, "count": 30}]
+    }
+
+    counts = keyed.ask(tenant, "POST", SEARCH, json=asked).json()["facets"]["parity"]
+    assert [count for count in counts if count["value"] != 0] == []
+
+
 def test_a_tenant_finds_all_that_is_theirs(keyed: Keyed, tenant: str) -> None:
     everything = keyed.key("everything")
     assert [hit["id"] for hit in _search(keyed, tenant)] == [

@@ -26,6 +26,7 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "search_id",
         "next_cursor",
         "explain",
+        "facets",
     }
     assert (answer["arm"], answer["search_id"]) == ("live", None)  # nothing is logged by default
     assert (answer["index_version"], answer["model_version"]) == ("docs--v0002", "tiny@2")
@@ -41,6 +42,7 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "highlights",
         "explain",
         "index_version",
+        "boosts",
     }
 
 
@@ -303,7 +305,11 @@ _JSON = st.recursive(
     max_leaves=8,
 )
 _FIELDS = st.sampled_from(
-    ["limit", "offset", "mode", "filter", "prefilter", "fusion", "explain", "index_version", "x"]
+    [
+        *("limit", "offset", "mode", "filter", "prefilter", "fusion", "explain", "index_version"),
+        *("facets", "boosts", "like", "group_by", "score_threshold", "diversity", "highlight"),
+        *("cursor", "x"),
+    ]
 )
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 
 from lockstep.corpus.query_log import LoggedSearch
-from lockstep.errors import EncodingFailed, InvalidInput, StoreUnavailable
+from lockstep.errors import EncodingFailed, InvalidInput, SearchUnsupported, StoreUnavailable
 from lockstep.index.trial_counts import Counts
 from lockstep.index.trial_watch import OnTrial
 from lockstep.index.trials import Arm, Exposure, Trial, TrialState
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
-from lockstep.search.shadow import Quiet
+from lockstep.search.shadow import Copy, Quiet, Shadow
 from lockstep.search.traffic import Traffic
 from lockstep.store.deadline import left_s, within
 
@@ -188,3 +189,25 @@ def test_words_of_interleaved_searches_are_kept_only_where_asked_for(
     assert answer.search_id == entry.id
     assert entry.query == ("red river" if sampled else None)
     assert sorted(entry.teams or []) == ["candidate", "live"]
+
+
+@pytest.mark.parametrize(
+    ("error", "failed", "dropped"),
+    [(SearchUnsupported("No index of it."), 0, 1), (EncodingFailed("NaN."), 1, 0)],
+)
+def test_a_copy_that_the_candidate_was_not_built_for_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, failed: int, dropped: int
+) -> None:
+    def search(*_: object) -> SearchResponse:
+        raise error
+
+    monkeypatch.setattr("lockstep.search.shadow.search", search)
+    stage = Stage(Exposure(shadow=1.0, canary=0.5))
+    nothing: Any = None
+    shadow = Shadow(nothing, SimpleNamespace(lasts=lambda: 60.0))  # type: ignore[arg-type]
+    shadow.start()
+    shadow.offer(Copy(stage.on_trial, SearchRequest("red", facets=["lang"]), response(LIVE)))
+    while not (stage.counts.shadow.failed or stage.counts.dropped):
+        time.sleep(0.001)
+    shadow.stop()
+    assert (stage.counts.shadow.failed, stage.counts.dropped) == (failed, dropped)

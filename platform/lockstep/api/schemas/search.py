@@ -1,11 +1,13 @@
 """Searches and their answers."""
 
-from typing import Annotated, Any, ClassVar
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     Field,
     StrictBool,
+    StrictFloat,
     StrictInt,
     StrictStr,
 )
@@ -13,8 +15,16 @@ from pydantic import (
 from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber
 from lockstep.errors import InvalidInput
 from lockstep.index.trials import Arm
+from lockstep.search.boosts import (
+    MAX_BOOSTS,
+    Boost,
+    PopularityBoost,
+    RecencyBoost,
+    this_minute,
+)
 from lockstep.search.cursor import MAX_CURSOR_CHARS
 from lockstep.search.diversity import DiversityChoice
+from lockstep.search.facets import MAX_FACETS, Facet
 from lockstep.search.highlights import HighlightChoice
 from lockstep.search.request import (
     MAX_BATCH,
@@ -27,6 +37,7 @@ from lockstep.search.request import (
     PrefilterChoice,
     SearchRequest,
 )
+from lockstep.store.payload_indexes import MAX_FIELD_LENGTH
 
 
 class WeightsBody(Body):
@@ -106,6 +117,51 @@ class HighlightBody(Body):
         return HighlightChoice(self.sentences, self.by_meaning)
 
 
+MetadataField = Annotated[StrictStr, Field(max_length=MAX_FIELD_LENGTH)]
+
+
+class FacetBody(Body):
+    field: MetadataField = Field(description="A metadata field that the index version indexes.")
+    limit: StrictInt = Field(Facet.limit, description="Values at most; 1 to 100.")
+
+    def facet(self) -> Facet:
+        """Raises InvalidInput."""
+        return Facet(self.field, self.limit)
+
+
+class RecencyBody(Body):
+    """Half as much with each half-life since the time in the field; 1 where that is to come."""
+
+    kind: Literal["recency"]
+    field: MetadataField
+    half_life_days: StrictFloat
+    weight: StrictFloat
+    now: datetime | None = Field(
+        None, description="Left out: the server's time, to the minute. UTC where it has no zone."
+    )
+
+    def boost(self) -> Boost:
+        """Raises InvalidInput."""
+        now = this_minute() if self.now is None else self.now
+        return RecencyBoost(self.field, self.half_life_days, self.weight, now)
+
+
+class PopularityBody(Body):
+    """x / (x + midpoint) of the number in the field."""
+
+    kind: Literal["popularity"]
+    field: MetadataField
+    midpoint: StrictFloat
+    weight: StrictFloat
+
+    def boost(self) -> Boost:
+        """Raises InvalidInput."""
+        return PopularityBoost(self.field, self.midpoint, self.weight)
+
+
+BoostBody = Annotated[RecencyBody | PopularityBody, Field(discriminator="kind")]
+
+
 class SearchBody(Body):
     hints: ClassVar[dict[str, str]] = {"rerank": "This version of Lockstep cannot rerank yet."}
 
@@ -132,6 +188,17 @@ class SearchBody(Body):
     diversity: DiversityBody | None = None
     highlight: HighlightBody | StrictBool = False
     explain: StrictBool = False
+    facets: Annotated[list[MetadataField | FacetBody], Field(max_length=MAX_FACETS)] = Field(
+        default=[],
+        description="Metadata fields whose values to count, over all documents that the filter "
+        "matches, found or not.",
+    )
+    boosts: Annotated[list[BoostBody], Field(max_length=MAX_BOOSTS)] = Field(
+        default=[],
+        description="A hit's score is multiplied by 1 + the sum of weight times value, where each "
+        "value is from 0 to 1; 0 where the field holds nothing of the kind. Cosines of dense "
+        "searches are scaled from 0 to 1 before.",
+    )
     cursor: Annotated[StrictStr, Field(max_length=MAX_CURSOR_CHARS)] | None = Field(
         None,
         description="`next_cursor` of the answer before, with the same search: the next page, from "
@@ -165,6 +232,8 @@ class SearchBody(Body):
             diversity=self.diversity.choice() if self.diversity else None,
             highlight=self._highlight(),
             cursor=self.cursor,
+            facets=[f.facet() if isinstance(f, FacetBody) else f for f in self.facets],
+            boosts=[boost.boost() for boost in self.boosts],
         )
 
     def _highlight(self) -> HighlightChoice | None:
@@ -215,6 +284,26 @@ class SentenceView(BaseModel):
     terms: list[tuple[int, int]] = Field(description="Where words of the query begin and end.")
 
 
+class BoostView(BaseModel):
+    field: str
+    kind: str
+    value: float = Field(description="From 0 to 1; 0 where the field holds nothing of the kind.")
+    weight: float
+    contribution: float = Field(description="weight times value.")
+
+
+class BoostsView(BaseModel):
+    """The hit's score is base times (1 + the sum of the contributions)."""
+
+    base: float = Field(description="The score without boosts; of a cosine (1 + cosine) / 2.")
+    parts: list[BoostView]
+
+
+class FacetView(BaseModel):
+    value: StrictBool | StrictInt | StrictStr
+    count: int = Field(description="Of documents that the filter matches.")
+
+
 class HitView(BaseModel):
     id: str = Field(description="Of the passage's point.")
     document_id: str
@@ -232,6 +321,9 @@ class HitView(BaseModel):
     )
     index_version: str | None = Field(
         None, description="The collection it comes from, in an interleaved answer."
+    )
+    boosts: BoostsView | None = Field(
+        None, description="With explain: what each boost made of the score."
     )
 
 
@@ -268,6 +360,11 @@ class SearchView(BaseModel):
     )
     next_cursor: str | None = Field(None, description="For the next page, where there may be one.")
     explain: ExplainView | None = None
+    facets: dict[str, list[FacetView]] | None = Field(
+        None,
+        description="By field, the most frequent values and how many documents have them, of all "
+        "that the filter matches, found or not; null where none were asked for.",
+    )
 
 
 class BatchView(BaseModel):
