@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from lockstep_indexer.cli.facets import facet_tables
 from lockstep_indexer.cli.render import note, plural, printable
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Answers:
                     Rule(Text(printable(query), "name"), align="left", style="faint"), width
                 )
             yield from self._hits(query, answer, width)
+            yield from facet_tables(answer)
             yield _footer(answer)
         if self._lag:
             yield note(
@@ -108,6 +110,8 @@ class Answers:
             yield Constrain(Padding(text, (0, 0, 0, 5), expand=False), width)
             if hit.explain is not None:
                 yield Text(f"     {_explained(hit)}", "faint")
+            if hit.boosts is not None:
+                yield Text(f"     {_boosted(hit.boosts)}", "faint")
 
 
 def rendered(
@@ -142,6 +146,14 @@ def _place(place: "Json") -> str:
     if place["rank"] is None:
         return f"not ranked, {added}"
     return f"rank {place['rank']}, score {place['score']:.4f}, {added}"
+
+
+def _boosted(boosts: "Json") -> str:
+    parts = (
+        f"{p['kind']} of {printable(p['field'])}: {p['weight']:g} × {p['value']:.4f}"
+        for p in boosts["parts"]
+    )
+    return f"base {boosts['base']:.4f} · " + " · ".join(parts)
 
 
 def _footer(answer: "SearchResponse") -> Text:

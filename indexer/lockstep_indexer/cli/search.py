@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from lockstep_indexer.cli.facets import BoostOption, FacetOption
 from lockstep_indexer.cli.hits import rendered
 from lockstep_indexer.cli.options import SEARCHING, CorpusArgument, command, index_version
 from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
+    from lockstep.search.boosts import Boost
+    from lockstep.search.facets import Facet
     from lockstep.search.request import Fusion, PrefilterChoice, SearchResponse
 
 
@@ -98,6 +101,8 @@ def search(
         bool,
         typer.Option("--explain", help="Show what each ranking adds to a hit's score."),
     ] = False,
+    facet: FacetOption = None,
+    boost: BoostOption = None,
     number: Annotated[
         int | None,
         typer.Option(
@@ -127,6 +132,8 @@ def search(
             prefilter=_prefilter(prefilter, candidates),
             fusion=_fusion(fusion, rrf_k, dense_weight, lexical_weight),
             explain=explain,
+            facets=cast("list[Facet]", facet or []),
+            boosts=cast("list[Boost]", boost or []),
         )
         for query in queries
     ]
