@@ -60,9 +60,7 @@ def find(
         is_all = all(len(ranking) < depth for ranking in rankings)
         wanted = (count if is_all else min(count, reach)) - len(hits)
         left = [each for each in ranked if each.id not in taken.points]
-        read: Iterator[Hit] = islice(
-            _read(generation, store, request, left, taken), wanted
-        )
+        read: Iterator[Hit] = islice(_read(generation, store, request, left, taken), wanted)
         if boosted and request.explain:
             read = (replace(hit, boosts=boosted.explain(hit.id)) for hit in read)
         hits += _in_order(read, hits)

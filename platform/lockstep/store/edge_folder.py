@@ -5,6 +5,7 @@ the segments that must be there. It also names the folder of the shard: a copy t
 takes the shard's place by one write of the marker.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from lockstep.store.edge_manifest import sync_folder
 
 # One is in use; the other is free for a copy.
 _SHARDS = ("shard", "shard-copy")
+_COPY_BYTES = 4 << 20
 
 
 class CollectionFolder:
@@ -38,7 +40,7 @@ class CollectionFolder:
     def make_copy(self) -> None:
         """Copy the shard, which nobody may write to meanwhile."""
         self.remove_copy()
-        shutil.copytree(self.shard, self.copy)
+        shutil.copytree(self.shard, self.copy, copy_function=_copy_with_holes)
 
     def remove_copy(self) -> None:
         shutil.rmtree(self.copy, ignore_errors=True)
@@ -87,12 +89,32 @@ class CollectionFolder:
             return []
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
 
-    def copied_bytes(self) -> int:
-        """What a copy of the shard takes, and as much again for optimising it."""
-        whole = sum(file.stat().st_size for file in self.shard.rglob("*") if file.is_file())
-        return whole + self.used_bytes()
-
     def used_bytes(self) -> int:
         """What the folder takes on the device, sparse files counted as they are."""
         files = (file.stat() for file in self.path.rglob("*") if file.is_file())
         return sum(stat.st_blocks * 512 for stat in files)
+
+
+def _copy_with_holes(source: str, target: str) -> None:
+    """Copy a file, of which only what was ever written takes room: the engine reserves a lot."""
+    with Path(source).open("rb") as reading, Path(target).open("wb") as writing:
+        size = os.fstat(reading.fileno()).st_size
+        writing.truncate(size)
+        end = 0
+        while (start := _next_data(reading.fileno(), end)) is not None:
+            end = os.lseek(reading.fileno(), start, os.SEEK_HOLE)
+            reading.seek(start)
+            writing.seek(start)
+            left = end - start
+            while left and (read := reading.read(min(left, _COPY_BYTES))):
+                writing.write(read)
+                left -= len(read)
+
+
+def _next_data(descriptor: int, start: int) -> int | None:
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            return None
+        raise

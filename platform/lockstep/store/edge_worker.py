@@ -92,7 +92,7 @@ class Worker:
         """In a second process, while nothing is written: own a copy of the shard."""
         os.nice(_BESIDE_NICE)
         self._folder.verify(entry_id)
-        self._require_space("optimize", RESERVE_BYTES + self._folder.copied_bytes())
+        self._require_space("optimize", RESERVE_BYTES + 2 * self._folder.used_bytes())
         self._folder.make_copy()
         self._shard = Shard.load(str(self._folder.copy), schema)
 
