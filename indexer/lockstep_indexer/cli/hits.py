@@ -15,6 +15,7 @@ from lockstep_indexer.cli.render import note, plural, printable
 
 if TYPE_CHECKING:
     from lockstep.lexical.bm25 import Bm25Settings
+    from lockstep.search.highlights import Sentence
     from lockstep.search.request import Hit, SearchResponse
     from lockstep.store.port import Json
 
@@ -106,7 +107,10 @@ class Answers:
             yield Text("Nothing found.", "warn")
         for rank, hit in enumerate(answer.hits, start=self._first_rank):
             yield _head(rank, hit)
-            text = excerpt(hit.text, matcher, (width - 5) * TEXT_LINES - 4)
+            if hit.highlights:
+                text = Text(" … ").join(map(_sentence, hit.highlights))
+            else:
+                text = excerpt(hit.text, matcher, (width - 5) * TEXT_LINES - 4)
             yield Constrain(Padding(text, (0, 0, 0, 5), expand=False), width)
             if hit.explain is not None:
                 yield Text(f"     {_explained(hit)}", "faint")
@@ -123,6 +127,14 @@ def rendered(
     first_rank: int,
 ) -> Answers:
     return Answers(queries, answers, settings, lag=lag, first_rank=first_rank)
+
+
+def _sentence(sentence: "Sentence") -> Text:
+    shown = Text(printable(sentence.text))
+    if len(shown.plain) == len(sentence.text):  # else the places have moved
+        for begin, end in sentence.terms:
+            shown.stylize("match", begin - sentence.start, end - sentence.start)
+    return shown
 
 
 def _head(rank: int, hit: "Hit") -> Text:

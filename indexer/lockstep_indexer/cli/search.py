@@ -13,7 +13,9 @@ from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
     from lockstep.search.boosts import Boost
+    from lockstep.search.diversity import DiversityChoice
     from lockstep.search.facets import Facet
+    from lockstep.search.highlights import HighlightChoice
     from lockstep.search.request import Fusion, PrefilterChoice, SearchResponse
 
 
@@ -35,11 +37,17 @@ def search(
     session: Session,
     corpus: CorpusArgument,
     queries: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="QUERY...", help="One query per argument: quote it.", show_default=False
+            metavar="[QUERY...]", help="One query per argument: quote it.", show_default=False
         ),
-    ],
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="More like this document, instead of a query.", show_default=False
+        ),
+    ] = None,
     mode: Annotated[
         Literal["hybrid", "dense", "lexical"],
         typer.Option(help="Dense and BM25 fused, or one of the two."),
@@ -97,6 +105,46 @@ def search(
             metavar="K", help="The k of rrf, 60 if left out; implies rrf.", show_default=False
         ),
     ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Few hits for each value of this metadata field.",
+            show_default=False,
+        ),
+    ] = None,
+    group_size: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="How many of each, with --group-by.")
+    ] = 1,
+    min_score: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Leave out hits that score less.", show_default=False),
+    ] = None,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="R",
+            help="Hits unlike those before them: 1 weighs relevance alone, 0 novelty alone.",
+            show_default=False,
+        ),
+    ] = None,
+    highlight: Annotated[
+        Literal["words", "meaning"] | None,
+        typer.Option(
+            help="Show the best sentences of each hit, by the query's words or by meaning.",
+            show_default=False,
+        ),
+    ] = None,
+    cursor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The next page: next_cursor of the answer before (see --json).",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show what each ranking adds to a hit's score."),
@@ -120,11 +168,13 @@ def search(
     """
     if candidates is not None and prefilter is False:
         raise typer.BadParameter("--candidates and --no-prefilter contradict each other.")
-    from lockstep.search.request import Mode, SearchRequest
+    asked = _asked(queries, like)
+    from lockstep.search.request import GroupChoice, Mode, SearchRequest
 
     requests = [
         SearchRequest(
             query,
+            like=like,
             limit=limit,
             offset=offset,
             mode=Mode(mode),
@@ -132,13 +182,21 @@ def search(
             prefilter=_prefilter(prefilter, candidates),
             fusion=_fusion(fusion, rrf_k, dense_weight, lexical_weight),
             explain=explain,
+            group_by=GroupChoice(group_by, group_size) if group_by is not None else None,
+            score_threshold=min_score,
+            diversity=_diversity(diversity, limit + offset),
+            highlight=_highlight(highlight),
+            cursor=cursor,
             facets=cast("list[Facet]", facet or []),
             boosts=cast("list[Boost]", boost or []),
         )
-        for query in queries
+        for query in asked
     ]
     with session.waiting("loading the model"), session.workspace() as workspace:
-        answers = [workspace.search(corpus, r, index_version=number) for r in requests]
+        if len(requests) > 1:
+            answers = workspace.search_batch(corpus, requests, index_version=number)
+        else:
+            answers = [workspace.search(corpus, requests[0], index_version=number)]
         collection = answers[0].index_version
         version = next(v for v in workspace.catalog.versions(corpus) if v.collection == collection)
         behind = workspace.applier.lag(corpus, version.number)
@@ -146,12 +204,32 @@ def search(
         {
             "corpus": corpus,
             "lag": behind,
-            "answers": [
-                _json(query, answer) for query, answer in zip(queries, answers, strict=True)
-            ],
+            "answers": [_json(query, answer) for query, answer in zip(asked, answers, strict=True)],
         },
-        rendered(queries, answers, version.spec.bm25, lag=behind, first_rank=offset + 1),
+        rendered(asked, answers, version.spec.bm25, lag=behind, first_rank=offset + 1),
     )
+
+
+def _asked(queries: list[str] | None, like: str | None) -> list[str]:
+    if like is not None and queries:
+        raise typer.BadParameter("QUERY and --like contradict each other.")
+    if like is None and not queries:
+        raise typer.BadParameter("Give a QUERY, or a document's id with --like.")
+    return queries or [""]
+
+
+def _diversity(relevance: float | None, window: int) -> "DiversityChoice | None":
+    from lockstep.search.diversity import DiversityChoice
+
+    if relevance is None:
+        return None
+    return DiversityChoice(relevance, candidates=max(window, DiversityChoice.candidates))
+
+
+def _highlight(by: str | None) -> "HighlightChoice | None":
+    from lockstep.search.highlights import HighlightChoice
+
+    return None if by is None else HighlightChoice(by_meaning=by == "meaning")
 
 
 def _prefilter(wanted: bool | None, candidates: int | None) -> "PrefilterChoice | bool | None":

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockstep_indexer import demo
+from lockstep_indexer.cli import errors
 
 from .conftest import Cli, run, write_documents
 
@@ -188,6 +189,43 @@ def test_search_options_reach_the_search(reading: Cli) -> None:
     )
     assert pinned.json["answers"][0]["index_version"] == "docs--v0002"
     assert reading("search", "docs", "csv", "--no-prefilter", "--mode", "dense").code == 0
+
+
+def test_search_finds_what_is_like_a_document(reading: Cli) -> None:
+    report = reading("search", "docs", "--like", "d3", "-n", "4", "--json").json
+    found = [hit["document_id"] for hit in report["answers"][0]["hits"]]
+    assert len(found) == 4
+    assert "d3" not in found
+    for wrong in (["search", "docs"], ["search", "docs", "csv", "--like", "d3"]):
+        refused = reading(*wrong)
+        assert refused.code == errors.USAGE
+        assert "--like" in refused.err
+
+
+def test_search_groups_cuts_and_diversifies(reading: Cli) -> None:
+    options = ["--group-by", "lang", "--group-size", "2", "--diversity", "0.5", "-n", "10"]
+    report = reading("search", "docs", "csv reader", *options, "--json").json
+    hits = report["answers"][0]["hits"]
+    assert sorted(hit["metadata"]["lang"] for hit in hits) == ["de", "de", "en", "en"]
+    assert reading("search", "docs", "csv", "--min-score", "99").out.startswith("Nothing found")
+
+
+@pytest.mark.parametrize("by", ["words", "meaning"])
+def test_search_highlights_sentences(reading: Cli, by: str) -> None:
+    arguments = ["search", "docs", "csv reader", "-n", "2", "--highlight", by]
+    report = reading(*arguments, "--json").json
+    for hit in report["answers"][0]["hits"]:
+        assert all(sentence["text"] in hit["text"] for sentence in hit["highlights"])
+    assert reading(*arguments).code == 0
+
+
+def test_search_goes_on_by_cursor(reading: Cli) -> None:
+    first = reading("search", "docs", "csv", "-n", "3", "--json").json["answers"][0]
+    cursor = first["next_cursor"]
+    second = reading("search", "docs", "csv", "-n", "3", "--cursor", cursor, "--json").json
+    both = reading("search", "docs", "csv", "-n", "6", "--json").json["answers"][0]["hits"]
+    assert first["hits"] + second["answers"][0]["hits"] == both
+    assert reading("search", "docs", "csv", "--cursor", "abc").code == 1
 
 
 def test_search_takes_each_fusion(reading: Cli) -> None:
