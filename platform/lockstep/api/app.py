@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from lockstep import __version__
 from lockstep.api import (
     documents,
+    embeddings,
     feedback,
     health,
     metrics,
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(CORSMiddleware, **_cors(settings.security.cors_origins))
     app.add_middleware(RequestLog)
     problems.install(app)
-    for noun in (search, feedback, documents, versions, trials, health):
+    for noun in (search, embeddings, feedback, documents, versions, trials, health):
         app.include_router(noun.router)
     metrics.install(app, line)
     return app
