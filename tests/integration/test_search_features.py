@@ -12,6 +12,7 @@ from workspaces import CORPUS, build_live, build_next, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import CursorExpired, DocumentNotFound, InvalidInput
+from lockstep.gates.searchers import LocalSearcher
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.highlights import HighlightChoice
 from lockstep.search.request import GroupChoice, Mode, SearchRequest, SearchResponse
@@ -191,3 +192,20 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, Any], message: str
 def test_groups_out_of_range_are_refused(field: str, size: int) -> None:
     with pytest.raises(InvalidInput, match=r"group_by\.(field|size) is"):
         GroupChoice(field, size)
+
+
+def test_a_searcher_of_the_gates_encodes_each_query_anew(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = workspace.serving.current(CORPUS)
+    encode, encoded = generation.encoder.encode_queries, []
+
+    def counting(texts: list[str]) -> Any:
+        encoded.extend(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(generation.encoder, "encode_queries", counting)
+    searcher = LocalSearcher(generation, workspace.store)
+    first, second = (searcher.ask("tall cloud", Mode.HYBRID, 5) for _ in range(2))
+    assert encoded == ["tall cloud", "tall cloud"]
+    assert first.document_ids == second.document_ids

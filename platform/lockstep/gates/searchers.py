@@ -11,7 +11,7 @@ from lockstep.errors import CollectionInUse, StoreUnavailable
 from lockstep.index.generation import Generation
 from lockstep.index.replicas import Replicas
 from lockstep.search.request import Mode, SearchRequest
-from lockstep.search.search import search
+from lockstep.search.search import search_batch
 from lockstep.store.port import VectorStore
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class Answer:
 
 
 class Searcher(Protocol):
-    """One index version, ready to be asked."""
+    """One index version, ready to be asked.
+
+    Each query is asked as a batch of one, which encodes it anew: vectors that are kept of earlier
+    queries would make a slow model look fast.
+    """
 
     @property
     def collection(self) -> str: ...
@@ -52,7 +56,8 @@ class LocalSearcher:
         return self.generation.collection
 
     def ask(self, query: str, mode: Mode, limit: int) -> Answer:
-        found = search(self.generation, self.store, SearchRequest(query, limit=limit, mode=mode))
+        request = SearchRequest(query, limit=limit, mode=mode)
+        [found] = search_batch(self.generation, self.store, [request])
         return Answer([hit.document_id for hit in found.hits], found.took_ms.total)
 
 
@@ -77,9 +82,10 @@ class RemoteSearcher:
         """Raises StoreUnavailable where the server does not answer."""
         import httpx
 
-        body = {"query": query, "limit": limit, "mode": mode, "index_version": self.number}
+        searches = [{"query": query, "limit": limit, "mode": mode}]
+        body = {"searches": searches, "index_version": self.number}
         try:
-            response = self._client.post(f"/v1/corpora/{self.corpus}/search", json=body)
+            response = self._client.post(f"/v1/corpora/{self.corpus}/search/batch", json=body)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise StoreUnavailable(
@@ -87,7 +93,7 @@ class RemoteSearcher:
                 f"{error}.",
                 next_step="Try again, or promote through that server.",
             ) from error
-        found = response.json()
+        [found] = response.json()["answers"]
         ids = [hit["document_id"] for hit in found["hits"]]
         return Answer(ids, float(found["took_ms"]["total"]))
 
