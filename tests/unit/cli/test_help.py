@@ -37,7 +37,7 @@ def test_every_command_of_the_contract_is_there() -> None:
             "init", "ingest", "model add", "model list", "model show", "qrels import", "qrels list",
             "qrels drop", "plan", "reindex", "compare", "trial start", "trial stop", "trial show",
             "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
-            "key create", "key list", "key revoke",
+            "mcp", "key create", "key list", "key revoke",
         )
     }  # fmt: skip
 
