@@ -27,6 +27,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "CorporaView": answers.Corpora,
     "CorpusDetailView": answers.CorpusDetail,
     "SwapView": answers.Swap,
+    "EmbeddingsView": answers.Embeddings,
     "Problem": answers.Problem,
 }
 BODIES: dict[str, type] = {
@@ -59,7 +60,7 @@ CALLS: dict[str, calls.Call[Any]] = {
     "rollback": calls.rollback("docs", reason="r", wait_s=1),
 }  # fmt: skip
 
-AHEAD = {"Took.rerank", "Search.rerank", "embeddings"}
+AHEAD = {"Took.rerank", "Search.rerank"}
 
 
 @pytest.fixture(scope="module")

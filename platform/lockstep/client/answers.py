@@ -1,5 +1,7 @@
 """What the server answers. Fields that a newer server adds are kept, in `model_extra`."""
 
+import base64
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -142,19 +144,34 @@ class Swap(Answer):
 
 
 class Embedding(Answer):
+    object: str = "embedding"
     index: int
-    embedding: list[float]
+    embedding: list[float] | str  # a text: base64 of little-endian float32
+
+    @property
+    def vector(self) -> list[float]:
+        if not isinstance(self.embedding, str):
+            return self.embedding
+        raw = base64.b64decode(self.embedding)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+
+
+class Usage(Answer):
+    prompt_tokens: int = 0
+    total_tokens: int = 0
 
 
 class Embeddings(Answer):
+    object: str = "list"
     data: list[Embedding]
     model: str
-    usage: Json | None = None
+    index_version: str | None = None
+    usage: Usage = Usage()
 
     @property
     def vectors(self) -> list[list[float]]:
         """In the order of the texts."""
-        return [item.embedding for item in sorted(self.data, key=lambda item: item.index)]
+        return [item.vector for item in sorted(self.data, key=lambda item: item.index)]
 
 
 class Problem(Answer):

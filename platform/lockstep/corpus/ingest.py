@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 from tenacity import (
+    RetryCallState,
     Retrying,
-    before_sleep_log,
     retry_if_exception_type,
     stop_after_delay,
     wait_random_exponential,
@@ -266,7 +266,13 @@ def _patiently(call: Callable[[], Answer]) -> Answer:
         retry=retry_if_exception_type(DatabaseUnavailable),
         stop=stop_after_delay(PATIENCE_S),
         wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_S),
-        before_sleep=before_sleep_log(logger, logging.WARNING),
+        before_sleep=_note,
         reraise=True,
     )
     return attempts(call)
+
+
+def _note(state: RetryCallState) -> None:
+    """Of the error only: what was to be written is nobody's who reads the log."""
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("writing again in %.1f s: %s", state.upcoming_sleep, error)

@@ -94,15 +94,15 @@ def _recencies(request: SearchRequest) -> list[RecencyBoost]:
     return [boost for boost in request.boosts if isinstance(boost, RecencyBoost)]
 
 
-def _as_of(request: SearchRequest, nows: Sequence[float]) -> list[Boost]:
+def _as_of(request: SearchRequest, nows: Sequence[float]) -> tuple[Boost, ...]:
     """The boosts as the first page had them: a list goes on from one moment."""
     left = iter(nows)
-    return [
+    return tuple(
         replace(boost, now=datetime.fromtimestamp(next(left), UTC))
         if isinstance(boost, RecencyBoost)
         else boost
         for boost in request.boosts
-    ]
+    )
 
 
 def _digest(request: SearchRequest) -> str:

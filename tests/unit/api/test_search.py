@@ -132,7 +132,7 @@ def test_all_that_can_be_asked_for_together(client: TestClient) -> None:
     for hit in answer["hits"]:
         (sentence,) = hit["highlights"]
         assert hit["text"][sentence["start"] : sentence["end"]] == sentence["text"]
-    assert answer["explain"]["matching_filter"] == answer["explain"]["passages"] > 0
+    assert 0 < answer["explain"]["matching_filter"] <= answer["explain"]["passages"]
     assert answer["took_ms"]["highlight"] > 0
 
 

@@ -99,7 +99,7 @@ def test_openapi_declares_every_error_as_a_problem(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
 
     operations: list[Any] = [one for path in schema["paths"].values() for one in path.values()]
-    assert len(operations) == 16
+    assert len(operations) == 18
     for operation in operations:
         for status, response in operation["responses"].items():
             if status == "204":

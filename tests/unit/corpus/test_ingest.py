@@ -3,16 +3,18 @@
 import gzip
 import json
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lockstep.corpus import ingest as ingest_module
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.documents import Document
 from lockstep.corpus.ingest import MAX_REJECTIONS_LISTED, IngestProgress, Rejection, ingest
-from lockstep.errors import CorpusNotFound, InvalidInput
+from lockstep.errors import CorpusNotFound, DatabaseUnavailable, InvalidInput
 
 BAD = "not a document"
 
@@ -183,3 +185,20 @@ def test_an_ingest_equals_a_dictionary(
         each: Document(each, text) for each, text in rows
     }
     assert report.duplicates == len(rows) - len(dict(rows))
+
+
+def test_a_write_that_is_repeated_leaves_no_words_in_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_LONGEST_WAIT_S", 0.01)
+    failures = iter([DatabaseUnavailable("The database does not answer.")])
+
+    def write(documents: list[Document]) -> int:
+        for failure in failures:
+            raise failure
+        return len(documents)
+
+    secret = partial(write, [Document("a", "nobody else's words")])
+    assert ingest_module._patiently(secret) == 1
+    assert "The database does not answer." in caplog.text
+    assert "words" not in caplog.text

@@ -1,6 +1,7 @@
 """Cursors: round trips, damage, age."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import CursorExpired, InvalidInput
+from lockstep.search.boosts import RecencyBoost
 from lockstep.search.cursor import LIFETIME_S, Cursor, next_page, resume
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.request import SearchRequest
@@ -21,6 +23,19 @@ def test_the_next_page_is_of_the_same_search_and_version() -> None:
     second = next_page(replace(request, offset=20), 3)
     assert second is not None
     assert resume(request, second) == (replace(request, offset=40), 3)
+
+
+def test_a_list_goes_on_from_the_moment_of_its_first_page() -> None:
+    first, later = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC)
+    request = SearchRequest("red", boosts=[RecencyBoost("published", 30, 0.5, first)])
+    text = next_page(request, 3)
+    assert text is not None
+    asked_later = replace(request, boosts=[RecencyBoost("published", 30, 0.5, later)])
+    resumed, _ = resume(asked_later, text)
+    assert resumed.boosts == tuple(request.boosts)
+    heavier = replace(request, boosts=[RecencyBoost("published", 30, 0.6, first)])
+    with pytest.raises(InvalidInput, match="belongs to another search"):
+        resume(heavier, text)
 
 
 @pytest.mark.parametrize(
