@@ -56,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A copy of it, for one test."""
-    for name in ("QUERIES", "IDENTITY_SAMPLES"):
+    for name in ("QUERIES", "IDENTITY_SAMPLES", "KNOWN_ITEM_MARGIN"):
         monkeypatch.delenv(f"LOCKSTEP_GATES__{name}", raising=False)
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     with open_workspace(tmp_path / "workspace") as workspace:
