@@ -144,7 +144,8 @@ def test_a_version_that_is_there_already_is_named(workspace: Workspace, tmp_path
 
 
 def test_a_collection_of_another_workspace_is_refused(workspace: Workspace) -> None:
-    number = 1 + max(version.number for version in workspace.catalog.versions(CORPUS))
+    numbers = [version.number for version in workspace.catalog.versions(CORPUS)]
+    number = 1 + max(numbers, default=0)
     name = f"{CORPUS}--v{number:04d}"
     workspace.store.create(name, CollectionSchema(dense_dim=4), {"corpus": "another"})
     try:

@@ -189,7 +189,7 @@ def test_a_writer_cannot_make_a_corpus_out_of_reach(keyed: Keyed) -> None:
     assert keyed.ask(key, "POST", "/v1/corpora/other/documents", json=body).status_code == 403
     search = keyed.key("s")
     names = [one["name"] for one in keyed.ask(search, "GET", "/v1/corpora").json()["corpora"]]
-    assert names == ["docs"]
+    assert "other" not in names
 
 
 def test_health_tells_strangers_nothing_and_those_who_watch_everything(keyed: Keyed) -> None:
@@ -357,8 +357,9 @@ def test_denied_attempts_to_change_something_leave_an_audit_line(
     key = keyed.key("shop")
     with caplog.at_level(logging.INFO, logger="lockstep.audit"):
         keyed.ask(key, "POST", "/v1/corpora/docs/promote", headers={"X-Request-Id": "r-1"})
-    (record,) = caplog.records
-    assert vars(record)["fields"] == {
+    audited = [vars(r)["fields"] for r in caplog.records if r.name == "lockstep.audit"]
+    (denied,) = [fields for fields in audited if fields["outcome"] == "denied"]
+    assert denied == {
         "action": "use of admin",
         "outcome": "denied",
         "actor": "key shop",
