@@ -7,8 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import psutil
 import pytest
 import qdrant_edge as engine
+from server_process import until
 
 from lockstep.errors import StoreUnavailable
 from lockstep.store.edge import EdgeStore
@@ -50,12 +52,14 @@ def test_an_ordinary_error_leaves_the_worker(store: EdgeStore) -> None:
 def test_an_interrupted_call_leaves_no_reply_for_the_next(store: EdgeStore) -> None:
     worker = store.worker_pids()[NAME]
     os.kill(worker, signal.SIGSTOP)
+    until(lambda: psutil.Process(worker).status() == psutil.STATUS_STOPPED)
     before = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    timer = signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
             store.count(NAME)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # that of the test's own time limit
         signal.signal(signal.SIGALRM, before)
     branch = DenseBranch(np.ones(4, np.float32), 3)
     assert store.search(NAME, [branch]) == [[]]
