@@ -1,20 +1,19 @@
 """The pipe to a worker: what a panic, an interrupt and a fork do to it."""
 
 import os
-import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
-import psutil
 import pytest
 import qdrant_edge as engine
-from server_process import until
 
 from lockstep.errors import StoreUnavailable
 from lockstep.store.edge import EdgeStore
-from lockstep.store.port import CollectionSchema, DenseBranch, Points, SparseBranch, SparseVector
+from lockstep.store.port import CollectionSchema, Points, SparseBranch, SparseVector
 
 NAME = "docs--v0001"
 
@@ -49,24 +48,46 @@ def test_an_ordinary_error_leaves_the_worker(store: EdgeStore) -> None:
     assert store.worker_pids()[NAME] == worker
 
 
-def test_an_interrupted_call_leaves_no_reply_for_the_next(store: EdgeStore) -> None:
-    worker = store.worker_pids()[NAME]
-    os.kill(worker, signal.SIGSTOP)
-    until(lambda: psutil.Process(worker).status() == psutil.STATUS_STOPPED)
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    timer = signal.setitimer(signal.ITIMER_REAL, 0.2)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            store.count(NAME)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *timer)  # that of the test's own time limit
-        signal.signal(signal.SIGALRM, before)
-    branch = DenseBranch(np.ones(4, np.float32), 3)
-    assert store.search(NAME, [branch]) == [[]]
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, psutil
+from lockstep.store.edge import EdgeStore
+from lockstep.store.port import DenseBranch
 
-
-def _interrupt(signum: int, frame: object) -> None:
+def interrupt(signum, frame):
     raise KeyboardInterrupt
+
+store = EdgeStore(Path(sys.argv[1]))
+assert store.count("docs--v0001") == 0
+worker = store.worker_pids()["docs--v0001"]
+os.kill(worker, signal.SIGSTOP)
+while psutil.Process(worker).status() != psutil.STATUS_STOPPED:
+    pass
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    store.count("docs--v0001")
+    sys.exit("a stopped worker has answered")
+except KeyboardInterrupt:
+    pass
+assert store.search("docs--v0001", [DenseBranch(np.ones(4, np.float32), 3)]) == [[]]
+store.close()
+"""
+
+
+def test_an_interrupted_call_leaves_no_reply_for_the_next(tmp_path: Path, store: EdgeStore) -> None:
+    # In a process of its own: the alarm is how tests are kept to their time.
+    store.release(NAME)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "vectors")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_store_used_after_a_fork_says_so(store: EdgeStore) -> None:
