@@ -1,6 +1,5 @@
 """How the hits of a search look: two lines of text each, with the words that matched."""
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,37 +14,23 @@ from lockstep_indexer.cli.render import note, plural, printable
 
 if TYPE_CHECKING:
     from lockstep.lexical.bm25 import Bm25Settings
-    from lockstep.search.highlights import Sentence
+    from lockstep.search.highlights import Highlighter, Sentence
     from lockstep.search.request import Hit, SearchResponse
     from lockstep.store.port import Json
 
 MAX_TEXT_WIDTH = 96
 TEXT_LINES = 2
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
-class Matcher:
-    """Finds a query's words in a text, in every form that the index takes for the same term."""
+def highlighter(settings: "Bm25Settings", query: str) -> "Highlighter":
+    from lockstep.lexical.bm25 import Bm25Encoder
+    from lockstep.search.highlights import Highlighter
 
-    def __init__(self, settings: "Bm25Settings", query: str) -> None:
-        from lockstep.lexical.bm25 import Bm25Encoder
-
-        self._lexical = Bm25Encoder(settings)
-        self._terms = set(self._lexical.encode_query(query).indices.tolist())
-        self._known: dict[str, bool] = {}
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where the words that match begin and end."""
-        return [m.span() for m in _WORD.finditer(text) if self._matches(m[0].casefold())]
-
-    def _matches(self, word: str) -> bool:
-        if word not in self._known:
-            terms = self._lexical.encode_query(word).indices.tolist()
-            self._known[word] = not self._terms.isdisjoint(terms)
-        return self._known[word]
+    lexical = Bm25Encoder(settings)
+    return Highlighter(lexical.encode_query(query), query, lexical)
 
 
-def excerpt(text: str, matcher: Matcher, length: int) -> Text:
+def excerpt(text: str, matcher: "Highlighter", length: int) -> Text:
     """The part of a text, about `length` characters, that holds most of the matched words."""
     flat = printable(text)
     start = _best_start([begin for begin, _ in matcher.spans(flat)], len(flat), length)
@@ -102,7 +87,7 @@ class Answers:
             )
 
     def _hits(self, query: str, answer: "SearchResponse", width: int) -> RenderResult:
-        matcher = Matcher(self._settings, query)
+        matcher = highlighter(self._settings, query)
         if not answer.hits:
             yield Text("Nothing found.", "warn")
         for rank, hit in enumerate(answer.hits, start=self._first_rank):

@@ -16,7 +16,7 @@ from lockstep.store.port import SparseVector, Vector
 MAX_SENTENCES = 10
 
 # Words, with the marks inside of them that tokenizers keep or cut alike.
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
 # Scripts that put no spaces between words: there, what is shared with the query is marked.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
 _SHARED_CHARACTERS = 2
@@ -63,6 +63,10 @@ class Highlighter:
         self._asked = frozenset(terms.indices.tolist())
         self._unspaced = _grams(query)
         self._terms_of = _terms_of(lexical)
+
+    def spans(self, text: str) -> list[Span]:
+        """Where what was asked for begins and ends."""
+        return [span for span, _ in self._matches(text)]
 
     def sentences(self, text: str) -> list[Sentence]:
         """Every sentence of a text, scored by how many terms of the query it has."""

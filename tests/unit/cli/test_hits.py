@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.lexical.bm25 import Bm25Settings
-from lockstep_indexer.cli.hits import Matcher, excerpt
+from lockstep_indexer.cli.hits import excerpt, highlighter
 from lockstep_indexer.cli.render import printable
 
 ENGLISH = Bm25Settings(avg_length=10.0)
 
 
 def emphasised(text: str, query: str, length: int = 200) -> list[str]:
-    shown = excerpt(text, Matcher(ENGLISH, query), length)
+    shown = excerpt(text, highlighter(ENGLISH, query), length)
     return [shown.plain[span.start : span.end] for span in shown.spans]
 
 
@@ -26,14 +26,14 @@ def test_stop_words_do_not_stand_out() -> None:
 
 def test_the_part_with_the_matches_is_shown() -> None:
     text = "filler " * 100 + "an okapi eats leaves, the okapi sleeps " + "filler " * 100
-    shown = excerpt(text, Matcher(ENGLISH, "okapi"), 80)
+    shown = excerpt(text, highlighter(ENGLISH, "okapi"), 80)
     assert shown.plain.count("okapi") == 2
     assert shown.plain.startswith("… ")
     assert shown.plain.endswith(" …")
 
 
 def test_markup_in_a_text_is_text() -> None:
-    assert excerpt("[red]danger[/]", Matcher(ENGLISH, "danger"), 80).plain == "[red]danger[/]"
+    assert excerpt("[red]danger[/]", highlighter(ENGLISH, "danger"), 80).plain == "[red]danger[/]"
 
 
 @given(
@@ -42,7 +42,7 @@ def test_markup_in_a_text_is_text() -> None:
     length=st.integers(min_value=10, max_value=120),
 )
 def test_an_excerpt_is_short_and_comes_from_the_text(text: str, query: str, length: int) -> None:
-    shown = excerpt(text, Matcher(ENGLISH, query), length).plain
+    shown = excerpt(text, highlighter(ENGLISH, query), length).plain
     assert len(shown) <= length + 4
     flat = printable(text)
     assert shown in flat or shown.removeprefix("… ").removesuffix(" …") in flat
