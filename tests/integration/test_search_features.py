@@ -209,3 +209,18 @@ def test_a_searcher_of_the_gates_encodes_each_query_anew(
     first, second = (searcher.ask("tall cloud", Mode.HYBRID, 5) for _ in range(2))
     assert encoded == ["tall cloud", "tall cloud"]
     assert first.document_ids == second.document_ids
+
+
+def test_hits_are_read_at_once_however_many_there_are_to_choose_from(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve, reads = workspace.store.retrieve, []
+
+    def counting(collection: str, ids: list[str], **options: Any) -> Any:
+        reads.append(len(ids))
+        return retrieve(collection, ids, **options)
+
+    monkeypatch.setattr(workspace.store, "retrieve", counting)
+    diversity = DiversityChoice(candidates=20)
+    assert ask(workspace, limit=3, diversity=diversity, group_by_document=False).hits
+    assert reads == [20, 20]  # what they say, then their vectors

@@ -60,7 +60,7 @@ def find(
         is_all = all(len(ranking) < depth for ranking in rankings)
         wanted = (count if is_all else min(count, reach)) - len(hits)
         left = [each for each in ranked if each.id not in taken.points]
-        read: Iterator[Hit] = islice(_read(generation, store, request, left, taken), wanted)
+        read: Iterator[Hit] = islice(_read(generation, store, request, left, taken, wanted), wanted)
         if boosted and request.explain:
             read = (replace(hit, boosts=boosted.explain(hit.id)) for hit in read)
         hits += _in_order(read, hits)
@@ -97,13 +97,14 @@ def _read(
     request: SearchRequest,
     ranked: Sequence[Ranked],
     taken: _Taken,
+    wanted: int,
 ) -> Iterator[Hit]:
-    """Read what the hits say, some at a time; of each group, only as many as are wanted.
+    """Read what the hits say, some at a time; of each group, only as many as it may have.
 
     A point that was deleted since it was ranked is left out.
     """
     # Half as many again as are wanted: now and then two passages belong to one document.
-    step = request.window * 3 // 2 if request.groups else request.window
+    step = max(1, wanted * 3 // 2 if request.groups else wanted)
     for start in range(0, len(ranked), step):
         places = {r.id: r for r in ranked[start : start + step]}
         for record in store.retrieve(generation.collection, list(places)):
