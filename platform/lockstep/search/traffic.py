@@ -189,7 +189,7 @@ class Traffic:
         entry = LoggedSearch(
             id=new_search_id(),
             corpus=corpus,
-            query=request.query if sampled else None,
+            query=request.query or None if sampled else None,  # none where it is like a document
             mode=request.mode.value,
             number=answer.number,
             arm=answer.arm.value,

@@ -191,6 +191,18 @@ def test_words_of_interleaved_searches_are_kept_only_where_asked_for(
     assert sorted(entry.teams or []) == ["candidate", "live"]
 
 
+def test_a_search_for_what_is_like_a_document_is_kept_without_words(
+    play: Callable[[Search], None],
+) -> None:
+    play(lambda collection, request: response(collection))
+    stage = Stage(BOTH[1], sampled=True)
+
+    stage.traffic.answer("docs", SearchRequest(like="doc-1"), stage.key)
+
+    (entry,) = stage.kept
+    assert entry.query is None
+
+
 @pytest.mark.parametrize(
     ("error", "failed", "dropped"),
     [(SearchUnsupported("No index of it."), 0, 1), (EncodingFailed("NaN."), 1, 0)],
