@@ -116,7 +116,7 @@ class KeyRing:
                 self.refresh()
             except LockstepError as error:
                 self._note_silence(error)
-            except Exception:
+            except Exception:  # the thread must outlive it, or no revocation would count
                 logger.exception("reading the API keys")
             else:
                 self._silent = False

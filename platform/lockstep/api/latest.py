@@ -57,7 +57,7 @@ class Latest(Generic[Value]):
         except LockstepError as error:
             logger.debug("a source does not answer: %s", error)
             self.up = False
-        except Exception:
+        except Exception:  # it runs in a thread of its own, where nobody else would see it
             logger.exception("reading a source")
             self.up = False
         else:

@@ -388,7 +388,7 @@ class Rollouts:
         write("started")
         try:
             yield record
-        except Exception as error:
+        except Exception as error:  # whatever ended the step is its history; raised again below
             outcome, detail = "failed", str(error)
             if isinstance(error, LockstepError) and self._is_live(version):
                 # The alias is the commit point, whatever went wrong after it.
