@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,8 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 # Scripts that put no spaces between words: there, what is shared with the query is marked.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
 _SHARED_CHARACTERS = 2
+# Of a line that goes on, at most so many spaces.
+_INDENT = 16
 
 Span = tuple[int, int]  # [start, end) in characters of the passage's text
 
@@ -50,7 +53,13 @@ class Sentence:
     start: int
     end: int
     terms: tuple[Span, ...] = ()
-    score: float = field(default=0.0, compare=False)
+
+
+class Scored(NamedTuple):
+    """A sentence and how well it fits the query; above 0 if at all."""
+
+    sentence: Sentence
+    score: float
 
 
 class Highlighter:
@@ -68,21 +77,16 @@ class Highlighter:
         """Where what was asked for begins and ends."""
         return [span for span, _ in self._matches(text)]
 
-    def sentences(self, text: str) -> list[Sentence]:
+    def sentences(self, text: str) -> list[Scored]:
         """Every sentence of a text, scored by how many terms of the query it has."""
         words = list(self._matches(text))
-        return [
-            Sentence(
-                text=text[start:end],
-                start=start,
-                end=end,
-                terms=tuple(span for span, _ in words if start <= span[0] < end),
-                score=len(
-                    {term for span, terms in words if start <= span[0] < end for term in terms}
-                ),
-            )
-            for start, end in sentence_spans(text)
-        ]
+        scored = []
+        for start, end in sentence_spans(text):
+            within = [(span, terms) for span, terms in words if start <= span[0] < end]
+            spans = tuple(span for span, _ in within)
+            found = {term for _, terms in within for term in terms}
+            scored.append(Scored(Sentence(text[start:end], start, end, spans), len(found)))
+        return scored
 
     def _matches(self, text: str) -> Iterator[tuple[Span, frozenset[object]]]:
         for word in _WORD.finditer(text):
@@ -103,31 +107,37 @@ class Highlighter:
             yield (at + start, at + end), frozenset({run[start:end]})
 
 
-def best(sentences: Sequence[Sentence], count: int) -> list[Sentence]:
+def best(sentences: Sequence[Scored], count: int) -> list[Sentence]:
     """The best `count` of those that score at all, in the order of the text."""
-    scoring = [sentence for sentence in sentences if sentence.score > 0]
-    chosen = sorted(scoring, key=lambda sentence: (-sentence.score, sentence.start))[:count]
-    return sorted(chosen, key=lambda sentence: sentence.start)
+    scoring = [each for each in sentences if each.score > 0]
+    chosen = sorted(scoring, key=lambda each: (-each.score, each.sentence.start))[:count]
+    return sorted((sentence for sentence, _ in chosen), key=lambda sentence: sentence.start)
 
 
-def by_meaning(sentences: Sequence[Sentence], query: Vector, vectors: Vector) -> list[Sentence]:
+def by_meaning(sentences: Sequence[Scored], query: Vector, vectors: Vector) -> list[Scored]:
     """The sentences scored by cosine; query (dim,), vectors (n, dim), all of length 1."""
     scores: list[float] = (vectors @ query).astype(np.float64).tolist()
     return [
-        Sentence(each.text, each.start, each.end, each.terms, score=score + 1)  # 0 to 2
-        for each, score in zip(sentences, scores, strict=True)
+        Scored(sentence, score + 1)  # 0 to 2
+        for (sentence, _), score in zip(sentences, scores, strict=True)
     ]
 
 
 def sentence_spans(text: str) -> list[Span]:
     """Where the sentences of a text lie, without the space around them."""
-    ends = [match.end() for match in SENTENCE_END.finditer(text)]
+    ends = [match.end() for match in SENTENCE_END.finditer(text) if not _is_wrapped(match)]
     spans = pairwise([0, *ends, len(text)])
     return [
         (start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
         for start, end in spans
         if (piece := text[start:end]).strip()
     ]
+
+
+def _is_wrapped(end: re.Match[str]) -> bool:
+    """Whether a line was only broken to fit: the next one goes on in small letters."""
+    following = end.string[end.end() : end.end() + _INDENT]
+    return end[0] == "\n" and following.lstrip()[:1].islower()
 
 
 def _grams(query: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from lockstep.index.generation import Generation
 from lockstep.search.asked import Asked
 from lockstep.search.diversity import maximal_marginal_relevance
-from lockstep.search.highlights import Highlighter, Sentence, best, by_meaning
+from lockstep.search.highlights import Highlighter, Scored, best, by_meaning
 from lockstep.search.request import Hit, SearchRequest
 from lockstep.store.port import SparseVector, Vector, VectorStore
 
@@ -57,10 +57,10 @@ def _vector(generation: Generation, request: SearchRequest, asked: Asked) -> Vec
 
 
 def _compared(
-    generation: Generation, query: Vector | None, found: list[list[Sentence]]
-) -> list[list[Sentence]]:
+    generation: Generation, query: Vector | None, found: list[list[Scored]]
+) -> list[list[Scored]]:
     """The sentences of all hits, encoded in one batch and compared with the query."""
-    texts = [sentence.text for sentences in found for sentence in sentences]
+    texts = [sentence.text for sentences in found for sentence, _ in sentences]
     if query is None or not texts:
         return found
     vectors = generation.encoder.encode_passages(texts)

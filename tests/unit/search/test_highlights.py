@@ -54,11 +54,23 @@ def test_a_script_without_spaces_is_marked_where_it_shares_characters() -> None:
     assert marked("日本首都", text, "chinese") == [("东京是日本的首都。", ["日本", "首都"])]
 
 
+def test_a_line_that_was_broken_to_fit_goes_on() -> None:
+    text = "Causes\nThe red river\n  runs to\nthe sea\n\nit was red\nRivers are long"
+    assert [text[start:end] for start, end in sentence_spans(text)] == [
+        "Causes",
+        "The red river\n  runs to\nthe sea",
+        "it was red",
+        "Rivers are long",
+    ]
+
+
 def test_by_meaning_the_nearest_sentences_win() -> None:
     sentences = highlighter("ocean", lexical()).sentences(TEXT)
     vectors = np.eye(len(sentences), 4, dtype=np.float32)
     query = np.array([0.1, 0.0, 0.9, 0.2], dtype=np.float32)
-    assert [s.text for s in best(by_meaning(sentences, query, vectors), 1)] == [sentences[2].text]
+    assert [s.text for s in best(by_meaning(sentences, query, vectors), 1)] == [
+        sentences[2].sentence.text
+    ]
 
 
 @given(st.text(max_size=200))
@@ -71,7 +83,7 @@ def test_sentences_lie_in_the_text_in_order_and_lose_only_space(text: str) -> No
 
 @given(st.text(max_size=60), st.text(max_size=200))
 def test_what_is_marked_lies_inside_of_its_sentence(query: str, text: str) -> None:
-    for sentence in highlighter(query, lexical("none")).sentences(text):
+    for sentence, _ in highlighter(query, lexical("none")).sentences(text):
         assert text[sentence.start : sentence.end] == sentence.text
         assert all(sentence.start <= a < b <= sentence.end for a, b in sentence.terms)
 
