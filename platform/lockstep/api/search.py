@@ -1,10 +1,11 @@
 """Searching a corpus."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header
+from fastapi.responses import Response
 
+from lockstep.api.answers import all_told, told
 from lockstep.api.caller import SearchCaller
 from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
@@ -22,7 +23,11 @@ TrafficKey = Annotated[
 ]
 
 
-@router.post("/search", responses=documented(404, 409, 410, 413, 415, 422, 500, 503))
+@router.post(
+    "/search",
+    response_model=SearchView,
+    responses=documented(404, 409, 410, 413, 415, 422, 500, 503),
+)
 def search(
     corpus: str,
     body: SearchBody,
@@ -31,7 +36,7 @@ def search(
     after: BackgroundTasks,
     caller: SearchCaller,
     x_traffic_key: TrafficKey = None,
-) -> SearchView:
+) -> Response:
     """Search the live index version of a corpus, or the one that `index_version` pins.
 
     While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
@@ -42,21 +47,24 @@ def search(
         number = _pinned_number(running, corpus, body.index_version)
         response = running.workspace.search(corpus, request, index_version=number)
         metrics.observe_search(corpus, body.mode, response)
-        return SearchView.model_validate(asdict(response))
+        return told(response)
     key = body.traffic_key if body.traffic_key is not None else x_traffic_key
     with within(running.workspace.settings.search_timeout_s):
         answer = running.traffic.answer(corpus, request, key)
     metrics.observe_search(corpus, body.mode, answer.response)
     if answer.copy is not None:
         after.add_task(_copy, running, answer)
-    told = {"arm": answer.arm, "search_id": answer.search_id}
-    return SearchView.model_validate({**asdict(answer.response), **told})
+    return told(answer.response, arm=answer.arm, search_id=answer.search_id)
 
 
-@router.post("/search/batch", responses=documented(404, 409, 413, 415, 422, 500, 503))
+@router.post(
+    "/search/batch",
+    response_model=BatchView,
+    responses=documented(404, 409, 413, 415, 422, 500, 503),
+)
 def search_batch(
     corpus: str, body: BatchBody, running: RunningDep, metrics: MetricsDep, caller: SearchCaller
-) -> BatchView:
+) -> Response:
     """Several searches at once, answered by one version; their queries are encoded together.
 
     They meet no trial, and are not kept in the query log.
@@ -66,7 +74,7 @@ def search_batch(
     responses = running.workspace.search_batch(corpus, requests, index_version=number)
     for request, response in zip(requests, responses, strict=True):
         metrics.observe_search(corpus, request.mode, response)
-    return BatchView(answers=[SearchView.model_validate(asdict(r)) for r in responses])
+    return all_told(responses)
 
 
 async def _copy(running: Running, answer: Answer) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.api.problems import MEDIA_TYPE
+from lockstep.api.schemas.search import BatchView, SearchView
 from lockstep.search.cursor import Cursor
 
 URL = "/v1/corpora/docs/search"
@@ -44,6 +45,30 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "index_version",
         "boosts",
     }
+
+
+# Every part that an answer may have; only version 3 can count the field.
+EVERYTHING: dict[str, Any] = {
+    **QUERY,
+    "explain": True,
+    "highlight": True,
+    "facets": ["parity"],
+    "boosts": [{"kind": "popularity", "field": "parity", "midpoint": 1.0, "weight": 0.5}],
+    "filter": {"must": [{"key": "parity", "range": {"gte": 0}}]},
+}
+
+
+def test_an_answer_is_what_its_schema_says(client: TestClient) -> None:
+    answer = client.post(URL, json={**EVERYTHING, "index_version": 3})
+    batch = {"searches": [EVERYTHING, QUERY], "index_version": 3}
+    answers = client.post(f"{URL}/batch", json=batch)
+
+    assert answer.headers["content-type"] == "application/json"
+    parts = answer.json()
+    assert all(parts[name] for name in ("hits", "next_cursor", "explain", "facets"))
+    assert all(parts["hits"][0][name] for name in ("highlights", "explain", "boosts"))
+    for body, view in ((answer, SearchView), (answers, BatchView)):
+        assert view.model_validate(body.json()).model_dump(mode="json") == body.json()
 
 
 @pytest.mark.parametrize("pin", [3, "docs--v0003"])
