@@ -92,11 +92,11 @@ def _above_threshold(hits: list[Hit], threshold: float | None) -> list[Hit]:
 def _explain(generation: Generation, store: VectorStore, request: SearchRequest) -> Json:
     """How many passages the filter leaves: none, or all, is a reason to look at it again."""
     everything = replace(request, filter=None).payload_filter
-    explained = {"passages": store.count(generation.collection, everything)}
+    matching = None
     if request.filter is not None:
         matching = store.count(generation.collection, request.payload_filter)
-        explained["matching_filter"] = matching
-    return explained
+    passages = store.count(generation.collection, everything)
+    return {"passages": passages, "matching_filter": matching}
 
 
 def _ms(start: float, end: float) -> float:
