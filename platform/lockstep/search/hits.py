@@ -103,8 +103,8 @@ def _read(
 
     A point that was deleted since it was ranked is left out.
     """
-    # Half as many again as are wanted: now and then two passages belong to one document.
-    step = max(1, wanted * 3 // 2 if request.groups else wanted)
+    # Several passages may belong to one document; to ask again costs more than to read a few.
+    step = max(1, wanted * 5 // 2 if request.groups else wanted)
     for start in range(0, len(ranked), step):
         places = {r.id: r for r in ranked[start : start + step]}
         for record in store.retrieve(generation.collection, list(places)):

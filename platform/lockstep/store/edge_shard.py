@@ -5,6 +5,7 @@ Runs in the worker process that owns the shard; see `edge_worker`.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ MAX_DELETED = 0.05
 MIN_CHANGED = 1_000
 # The engine's default of 100 costs recall; see docs/experiments.md.
 MIN_HNSW_EF = 256
+# Writing ids took a tenth of a search's time; most are found again and again.
+_text = lru_cache(maxsize=65_536)(str)
 
 
 class Shard:
@@ -243,7 +246,7 @@ def _only(fields: Sequence[str]) -> Any:
 
 
 def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[RankedPoint]:
-    ranked = [(str(point.id), point.score) for point in points]
+    ranked = [(_text(point.id), point.score) for point in points]
     ranked.sort(key=lambda point: (-point[1], point[0]))
     return ranked[:limit]
 

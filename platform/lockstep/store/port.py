@@ -7,7 +7,7 @@ payload as it is stored. Adapters are safe to call from several threads.
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,8 +145,7 @@ class SparseBranch:
 Branch = DenseBranch | SparseBranch
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):  # there are hundreds in each search
     """A point as one branch ranks it; a higher score is better."""
 
     id: str
