@@ -33,6 +33,7 @@ from lockstep.models.encoder import QueryOptions
 from lockstep.models.encoders import Encoders
 from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelRegistry
+from lockstep.models.rerankers import Rerankers
 from lockstep.search.cursor import resume
 from lockstep.search.request import MAX_BATCH, SearchRequest, SearchResponse
 from lockstep.search.search import search, search_batch
@@ -53,6 +54,7 @@ class Workspace:
     artefacts: ArtefactStore
     models: ModelRegistry
     encoders: Encoders
+    rerankers: Rerankers
     store: VectorStore
     catalog: IndexCatalog
     leases: Leases
@@ -81,8 +83,9 @@ class Workspace:
             request, generation = self._resumed(corpus, request, request.cursor)
         else:
             generation = self._generation(corpus, index_version)
+        self._load_rerankers([request])
         with within(self.settings.search_timeout_s):
-            return search(generation, self.store, request)
+            return search(generation, self.store, request, self.rerankers)
 
     def search_batch(
         self, corpus: str, requests: Sequence[SearchRequest], *, index_version: int | None = None
@@ -97,8 +100,15 @@ class Workspace:
                 next_step="Send several batches; go on with lists one by one.",
             )
         generation = self._generation(corpus, index_version)
+        self._load_rerankers(requests)
         with within(self.settings.search_timeout_s):
-            return search_batch(generation, self.store, requests)
+            return search_batch(generation, self.store, requests, self.rerankers)
+
+    def _load_rerankers(self, requests: Sequence[SearchRequest]) -> None:
+        """Loading is no part of the time that a search may take, as it is not for generations."""
+        asked = {request.rerank.model for request in requests if request.rerank is not None}
+        for ref in asked - {None}:
+            self.rerankers.get(self.rerankers.find(str(ref)))
 
     def _generation(self, corpus: str, index_version: int | None) -> Generation:
         if index_version is None:
@@ -161,6 +171,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         device=settings.device or None,
         queries=QueryOptions(compiler, settings.query_cache, settings.query_batch),
     )
+    rerankers = Rerankers(models, artefacts, device=settings.device or None)
     store = open_store(settings, command)
     catalog = IndexCatalog(database)
     leases = Leases(database)
@@ -204,6 +215,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         artefacts=artefacts,
         models=models,
         encoders=encoders,
+        rerankers=rerankers,
         store=store,
         catalog=catalog,
         leases=leases,

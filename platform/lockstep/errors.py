@@ -5,12 +5,14 @@ LockstepError
 │   ├── InvalidDocument
 │   ├── InvalidFilter
 │   ├── InvalidSetting
+│   ├── WrongModelKind        an encoder where a reranker is wanted, or the other way round
 │   ├── ModelRejected         a model folder that is unsafe or incomplete
 │   └── SearchUnsupported     the index version was not built for this kind of search
 ├── NotFound                  a name that names nothing
 │   ├── CorpusNotFound
 │   ├── DocumentNotFound
 │   ├── ModelNotFound
+│   ├── RerankerNotFound      no registered reranker is what a search names
 │   ├── IndexVersionNotFound
 │   ├── QuerySetNotFound
 │   ├── SearchNotFound        no search with this id was kept in the query log
@@ -96,6 +98,10 @@ class ModelRejected(InvalidInput):
     """A model folder is unsafe (pickle, remote code) or incomplete."""
 
 
+class WrongModelKind(InvalidInput):
+    """The model version is of another kind than what it is to do needs."""
+
+
 class SearchUnsupported(InvalidInput):
     """The index version was not built for this kind of search."""
 
@@ -114,6 +120,10 @@ class DocumentNotFound(NotFound):
 
 class ModelNotFound(NotFound):
     """No registered model version matches the reference."""
+
+
+class RerankerNotFound(NotFound):
+    """No registered reranker is what a search names."""
 
 
 class IndexVersionNotFound(NotFound):

@@ -112,9 +112,10 @@ def _traffic(workspace: Workspace, follower: Follower) -> Traffic:
         serving=workspace.serving,
         store=workspace.store,
         watch=TrialWatch(workspace.trials, workspace.serving, follower.apply),
-        shadow=Shadow(workspace.store, quiet),
+        shadow=Shadow(workspace.store, quiet, workspace.rerankers),
         quiet=quiet,
         log=LogWriter(workspace.query_log),
+        rerankers=workspace.rerankers,
     )
 
 

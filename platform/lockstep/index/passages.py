@@ -45,6 +45,11 @@ def point_id(document_id: str, number: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{number}:{document_id}"))
 
 
+def encoded_text(title: str, text: str) -> str:
+    """A passage as models read it."""
+    return f"{title}\n{text}" if title else text
+
+
 class PassageSplitter:
     """Splits documents into windows of at most `window_tokens`, prompt and title included.
 
@@ -126,7 +131,7 @@ def _passages(document: Document, title: str, texts: Sequence[str]) -> list[Pass
             number=number,
             count=len(texts),
             text=text,
-            encoded_text=f"{title}\n{text}" if title else text,
+            encoded_text=encoded_text(title, text),
         )
         for number, text in enumerate(texts)
     ]

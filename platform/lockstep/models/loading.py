@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from lockstep.errors import InvalidSetting, ModelRejected
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 # The libraries' verbosity belongs to the whole process: one load changes it at a time.
 _loading = threading.Lock()
@@ -27,14 +27,28 @@ def load_model(folder: Path, *, device: str | None = None) -> "SentenceTransform
     Without a device the best one that is there is taken. Raises ModelRejected where the libraries
     cannot load the folder, InvalidSetting where there is no such device.
     """
-    import torch
     from sentence_transformers import SentenceTransformer
+
+    model: SentenceTransformer = _load(SentenceTransformer, folder, device)
+    return model
+
+
+def load_cross_encoder(folder: Path, *, device: str | None = None) -> "CrossEncoder":
+    """The same for a model that scores pairs of texts."""
+    from sentence_transformers import CrossEncoder
+
+    model: CrossEncoder = _load(CrossEncoder, folder, device)
+    return model
+
+
+def _load(kind: Any, folder: Path, device: str | None) -> Any:
+    import torch
 
     chosen = usable_device(device)
     dtype = torch.float16 if chosen.startswith("cuda") else torch.float32
     with quietly():
         try:
-            return SentenceTransformer(
+            return kind(
                 str(folder),
                 device=chosen,
                 local_files_only=True,
@@ -45,7 +59,7 @@ def load_model(folder: Path, *, device: str | None = None) -> "SentenceTransform
             raise ModelRejected(
                 f"sentence-transformers cannot load the model: {type(error).__name__}: "
                 f"{_first_line(error)}",
-                next_step="Check that `SentenceTransformer(PATH)` loads it with the versions "
+                next_step=f"Check that `{kind.__name__}(PATH)` loads it with the versions "
                 "installed here.",
             ) from error
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,13 @@ Json = dict[str, Any]
 
 # Part of every digest: raise it when the same files would give other vectors than before.
 _DIGEST_FORMAT = 1
+
+
+class ModelKind(StrEnum):
+    """What a model version makes of texts."""
+
+    ENCODER = "encoder"  # a vector of each
+    RERANKER = "reranker"  # one score of a query and a passage, read together
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class ModelManifest:
     """
 
     files: Mapping[str, FileEntry]  # by path relative to the artefact, with slashes
-    dim: int
+    dim: int  # of a vector; 1 for a reranker's score
     max_tokens: int
     pooling: str
     normalised: bool  # whether the model's own modules end in an L2 normalisation
@@ -48,6 +56,7 @@ class ModelManifest:
     tokenizer_digest: str = ""  # equal where texts give equal token ids
     lineage: Json = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)  # versions at the time of adding
+    kind: ModelKind = ModelKind.ENCODER
     # A CompilationReport: of what was compiled when the version was added, and how fast it is.
     query_encoder: Json = field(default_factory=dict, compare=False)
 
@@ -65,8 +74,8 @@ class ModelManifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that decides which vectors the model version gives."""
-        defining = {
+        """SHA-256 of all that decides which vectors or scores the model version gives."""
+        defining: Json = {
             "format": _DIGEST_FORMAT,
             "files": {path: entry.sha256 for path, entry in self.files.items()},
             "dim": self.dim,
@@ -75,6 +84,8 @@ class ModelManifest:
             "document_prompt": self.document_prompt,
             "matryoshka_dims": self.matryoshka_dims,
         }
+        if self.kind is not ModelKind.ENCODER:
+            defining["kind"] = self.kind
         return hashlib.sha256(canonical_json(defining).encode()).hexdigest()
 
     @property
@@ -83,14 +94,19 @@ class ModelManifest:
         return sum(entry.size for entry in self.files.values())
 
     def to_json(self) -> Json:
-        return asdict(self) | {"matryoshka_dims": list(self.matryoshka_dims)}
+        """Without the kind of an encoder: the manifests of before stay as they were."""
+        fields = asdict(self) | {"matryoshka_dims": list(self.matryoshka_dims)}
+        if self.kind is ModelKind.ENCODER:
+            del fields["kind"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Json) -> "ModelManifest":
         """Raises ValueError, KeyError or TypeError where the fields are not a manifest's."""
         files = {path: FileEntry(**entry) for path, entry in fields["files"].items()}
         dims = tuple(fields["matryoshka_dims"])
-        return cls(**{**fields, "files": files, "matryoshka_dims": dims})
+        kind = ModelKind(fields.get("kind", ModelKind.ENCODER))
+        return cls(**{**fields, "files": files, "matryoshka_dims": dims, "kind": kind})
 
 
 def canonical_json(value: Any) -> str:

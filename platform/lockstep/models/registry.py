@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Row, func, select
 
 from lockstep.corpus.database import Database
 from lockstep.corpus.schema import model_versions
-from lockstep.errors import InvalidSetting, ModelNotFound
+from lockstep.errors import InvalidSetting, ModelNotFound, WrongModelKind
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.inspection import inspect
-from lockstep.models.manifest import Json, ModelManifest, canonical_json
+from lockstep.models.manifest import Json, ModelKind, ModelManifest, canonical_json
 from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.source import locate, take
 from lockstep.models.verification import Choices, measure
@@ -23,6 +23,12 @@ from lockstep.models.verification import Choices, measure
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VERSION = re.compile(r"(?P<name>[^@]+)@(?P<version>[0-9]{1,9})")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{7,64}")
+
+
+_GLOSS = {
+    ModelKind.ENCODER: "an encoder, which gives vectors of texts",
+    ModelKind.RERANKER: "a reranker, which scores a query and a passage together",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,18 @@ class ModelVersion:
     @property
     def ref(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def kind(self) -> ModelKind:
+        return self.manifest.kind
+
+    def require(self, kind: ModelKind) -> None:
+        """Raise WrongModelKind where it is of another kind."""
+        if self.kind is not kind:
+            raise WrongModelKind(
+                f"{self.ref} is {_GLOSS[self.kind]}; expected {_GLOSS[kind]}.",
+                next_step="See what there is: lockstep model list",
+            )
 
 
 class ModelRegistry:
@@ -96,9 +114,9 @@ class ModelRegistry:
         """
         if numbered := _VERSION.fullmatch(ref):
             return self.get(numbered["name"], int(numbered["version"]))
-        versions = self.list()
-        if named := [version for version in versions if version.name == ref]:
+        if named := self.list(ref):
             return named[-1]
+        versions = self.list()
         if _DIGEST_PREFIX.fullmatch(ref):
             matching = {each.digest: each for each in versions if each.digest.startswith(ref)}
             if len(matching) == 1:

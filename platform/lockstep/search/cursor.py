@@ -27,9 +27,11 @@ class Cursor:
     digest: str
     expires_at: float  # seconds since 1970
     nows: Sequence[float] = ()  # of the boosts of the first page, seconds since 1970
+    reranker: str | None = None  # of the first page, by its version
 
     def to_text(self) -> str:
         fields = [self.number, self.offset, self.digest, round(self.expires_at), *self.nows]
+        fields += [self.reranker] if self.reranker is not None else []
         body = json.dumps(fields, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
 
@@ -62,7 +64,8 @@ class Cursor:
         if check != _check(body):
             return None
         number, offset, digest, expires_at, *nows = json.loads(body)
-        return cls(number, offset, digest, expires_at, nows)
+        reranker = nows.pop() if nows and isinstance(nows[-1], str) else None
+        return cls(number, offset, digest, expires_at, nows, reranker)
 
 
 def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
@@ -77,17 +80,20 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
             "The cursor belongs to another search.",
             next_step="Send the same search as before with it, or leave it out.",
         )
-    return replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows)), cursor.number
+    resumed = replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows))
+    if resumed.rerank is not None and cursor.reranker is not None:
+        resumed = replace(resumed, rerank=replace(resumed.rerank, model=cursor.reranker))
+    return resumed, cursor.number
 
 
-def next_page(request: SearchRequest, number: int) -> str | None:
+def next_page(request: SearchRequest, number: int, reranker: str | None = None) -> str | None:
     """The cursor that follows this page; None where no search reaches that far."""
-    reach = min(MAX_WINDOW, request.diversity.candidates if request.diversity else MAX_WINDOW)
-    if request.window + request.limit > reach:
+    if request.window + request.limit > min([MAX_WINDOW, *request.choices]):
         return None
     digest = _digest(replace(request, offset=0))
     nows = [boost.now.timestamp() for boost in _recencies(request)]
-    return Cursor(number, request.window, digest, time.time() + LIFETIME_S, nows).to_text()
+    expires_at = time.time() + LIFETIME_S
+    return Cursor(number, request.window, digest, expires_at, nows, reranker).to_text()
 
 
 def _recencies(request: SearchRequest) -> list[RecencyBoost]:

@@ -18,6 +18,7 @@ def diversified(
     """The hits in the order of their marginal relevance, if the request asks for that."""
     if request.diversity is None or len(hits) < 2:
         return hits
+    hits = hits[: request.diversity.candidates]
     ids = [hit.id for hit in hits]
     records = store.retrieve(generation.collection, ids, with_vectors=True)
     vectors = {record.id: record.dense for record in records if record.dense is not None}

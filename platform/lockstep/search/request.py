@@ -12,6 +12,7 @@ from lockstep.search.boosts import Boost, checked_boosts
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.facets import Facet, FacetCounts, checked_facets
 from lockstep.search.highlights import HighlightChoice, Sentence
+from lockstep.search.rerank import RerankChoice
 from lockstep.store.filters import prefixed
 from lockstep.store.port import Json
 
@@ -178,6 +179,7 @@ class SearchRequest:
     scope: Json | None = None
     facets: Sequence[Facet | str] = ()
     boosts: Sequence[Boost] = ()
+    rerank: RerankChoice | None = None
 
     def __post_init__(self) -> None:
         if self.like is not None:
@@ -204,6 +206,7 @@ class SearchRequest:
                 f"diversity.candidates is {self.diversity.candidates}; expected at least offset + "
                 f"limit, {self.window}."
             )
+        self._check_rerank()
         by_meaning = self.highlight is not None and self.highlight.by_meaning
         if by_meaning and self.limit > MAX_COMPARED:
             raise InvalidInput(
@@ -214,6 +217,20 @@ class SearchRequest:
         checked_boosts(self.boosts)
         if self.score_threshold is not None and not math.isfinite(self.score_threshold):
             raise InvalidInput(f"score_threshold is {self.score_threshold}; expected a number.")
+
+    def _check_rerank(self) -> None:
+        if self.rerank is None:
+            return
+        if self.like is not None:
+            raise InvalidInput(
+                "Both rerank and like are given; what reranks reads a query beside each passage.",
+                next_step="Leave one of them out.",
+            )
+        if self.rerank.candidates < self.window:
+            raise InvalidInput(
+                f"rerank.candidates is {self.rerank.candidates}; expected at least offset + "
+                f"limit, {self.window}."
+            )
 
     @property
     def ranks_vectors(self) -> bool:
@@ -236,6 +253,11 @@ class SearchRequest:
         """How many of the best hits are asked for, those before the offset included."""
         return self.offset + self.limit
 
+    @property
+    def choices(self) -> list[int]:
+        """How many of the best hits each step that reorders them has to choose from."""
+        return [c.candidates for c in (self.rerank, self.diversity) if c is not None]
+
     @cached_property
     def payload_filter(self) -> Json | None:
         """What hits must match, over the payload as it is stored."""
@@ -257,6 +279,7 @@ class Hit:
     explain: Json | None = None  # branch -> {rank, score, normalised, weight, contribution}
     index_version: str | None = None  # the collection, where an answer is made of two versions'
     boosts: Json | None = None  # with `explain`: {base, parts}, see search.boosts
+    rerank: Json | None = None  # with `explain`: {rank_before, score_before, score}
 
 
 @dataclass(frozen=True)
@@ -267,6 +290,7 @@ class Timings:
     search: float  # ranked by the engine, fused, read and put in order
     total: float
     highlight: float = 0.0
+    rerank: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -280,3 +304,4 @@ class SearchResponse:
     next_cursor: str | None = None  # where there is more
     explain: Json | None = None  # what the filter leaves
     facets: FacetCounts | None = None  # by field, where facets were asked for
+    reranker: str | None = None  # name@version of what reranked

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.index.generation import Generation
+from lockstep.models.rerankers import Rerankers
 from lockstep.search.asked import Asked, asked, asked_all
 from lockstep.search.boosts import require_computable
 from lockstep.search.cursor import next_page
@@ -12,21 +13,33 @@ from lockstep.search.facets import checked_facets, count_facets, require_countab
 from lockstep.search.hits import find
 from lockstep.search.refinement import diversified, highlighted
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
+from lockstep.search.reranking import Scorer, reranked, scorer_for
 from lockstep.store.port import Json, VectorStore
 
 
-def search(generation: Generation, store: VectorStore, request: SearchRequest) -> SearchResponse:
+def search(
+    generation: Generation,
+    store: VectorStore,
+    request: SearchRequest,
+    rerankers: Rerankers | None = None,
+) -> SearchResponse:
     """Answer a request from one generation.
 
-    Raises SearchUnsupported, DocumentNotFound, EncodingFailed or StoreUnavailable.
+    Raises SearchUnsupported, RerankerNotFound, WrongModelKind, DocumentNotFound, EncodingFailed or
+    Unavailable.
     """
     _require_possible(generation, request)
     started = time.perf_counter()
-    return _answer(generation, store, request, asked(generation, store, request), started)
+    scorer = scorer_for(generation, rerankers, request)
+    one = asked(generation, store, request)
+    return _answer(generation, store, request, one, scorer, started)
 
 
 def search_batch(
-    generation: Generation, store: VectorStore, requests: Sequence[SearchRequest]
+    generation: Generation,
+    store: VectorStore,
+    requests: Sequence[SearchRequest],
+    rerankers: Rerankers | None = None,
 ) -> list[SearchResponse]:
     """Answer several requests from one generation; their queries are encoded in one batch.
 
@@ -34,13 +47,14 @@ def search_batch(
     """
     for request in requests:
         _require_possible(generation, request)
+    scorers = [scorer_for(generation, rerankers, request) for request in requests]
     answers: list[SearchResponse] = []
     started = time.perf_counter()
     all_asked = asked_all(generation, store, requests)
     encode_s = time.perf_counter() - started
-    for request, one in zip(requests, all_asked, strict=True):
+    for request, one, scorer in zip(requests, all_asked, scorers, strict=True):
         began = time.perf_counter() - encode_s
-        answers.append(_answer(generation, store, request, one, began))
+        answers.append(_answer(generation, store, request, one, scorer, began))
     return answers
 
 
@@ -49,12 +63,15 @@ def _answer(
     store: VectorStore,
     request: SearchRequest,
     asked: Asked,
+    scorer: Scorer | None,
     started: float,
 ) -> SearchResponse:
     encoded = time.perf_counter()
-    candidates = request.diversity.candidates if request.diversity else 0
-    found = find(generation, store, request, asked, max(request.window, candidates))
-    hits = diversified(generation, store, request, found.hits)
+    found = find(generation, store, request, asked, max([request.window, *request.choices]))
+    ranked = time.perf_counter()
+    hits = reranked(scorer, request, found.hits)
+    ordered = time.perf_counter()
+    hits = diversified(generation, store, request, hits)
     page = _above_threshold(hits[request.offset : request.window], request.score_threshold)
     facets = checked_facets(request.facets)
     condition = request.payload_filter
@@ -62,6 +79,7 @@ def _answer(
     searched = time.perf_counter()
     page = highlighted(generation, request, asked, page)
     ended = time.perf_counter()
+    reranker = scorer.name if scorer else None
     more = len(page) == request.limit and (found.more or len(hits) > request.window)
     return SearchResponse(
         hits=page,
@@ -69,13 +87,15 @@ def _answer(
         model_version=generation.version.model_ref,
         took_ms=Timings(
             encode=_ms(started, encoded),
-            search=_ms(encoded, searched),
+            search=round(_ms(encoded, ranked) + _ms(ordered, searched), 3),
+            rerank=_ms(ranked, ordered) if scorer else 0.0,
             highlight=_ms(searched, ended),
             total=_ms(started, ended),
         ),
-        next_cursor=next_page(request, generation.version.number) if more else None,
+        next_cursor=next_page(request, generation.version.number, reranker) if more else None,
         explain=_explain(generation, store, request) if request.explain else None,
         facets=counts,
+        reranker=reranker,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lockstep.errors import SearchUnsupported
 from lockstep.index.trial_watch import OnTrial
+from lockstep.models.rerankers import Rerankers
 from lockstep.search.overlap import jaccard, rank_biased_overlap
 from lockstep.search.request import SearchRequest, SearchResponse
 from lockstep.search.search import search
@@ -69,8 +70,11 @@ class Shadow:
     whenever the processors are busy, and all searches would wait with it.
     """
 
-    def __init__(self, store: VectorStore, quiet: Quiet) -> None:
+    def __init__(
+        self, store: VectorStore, quiet: Quiet, rerankers: Rerankers | None = None
+    ) -> None:
         self._store = store
+        self._rerankers = rerankers
         self._quiet = quiet
         self._waiting: queue.Queue[Copy | None] = queue.Queue(CAPACITY)
         self._stop = threading.Event()
@@ -123,7 +127,7 @@ class Shadow:
                     _fail(copy)
                 return
             try:
-                found = search(generation, self._store, copy.request)
+                found = search(generation, self._store, copy.request, self._rerankers)
             except SearchUnsupported:  # no failure: live was built for this search, it was not
                 _drop(copy)
                 return

@@ -15,6 +15,7 @@ from lockstep.index.generation import Generation
 from lockstep.index.serving import Serving
 from lockstep.index.trial_watch import OnTrial, TrialWatch
 from lockstep.index.trials import Arm
+from lockstep.models.rerankers import Rerankers
 from lockstep.search.interleaving import Drafted, team_draft
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.search.search import search
@@ -54,6 +55,7 @@ class Traffic:
     shadow: Shadow
     quiet: Quiet
     log: LogWriter
+    rerankers: Rerankers | None = None
 
     def answer(self, corpus: str, request: SearchRequest, key: str | None = None) -> Answer:
         """Answer a search; `key` says whose it is: the same one meets the same version.
@@ -65,7 +67,9 @@ class Traffic:
             on_trial = self.watch.on_trial(corpus)
             if on_trial is None:
                 live = self.serving.current(corpus)
-                answer = Answer(search(live, self.store, request), number=live.version.number)
+                answer = Answer(
+                    search(live, self.store, request, self.rerankers), number=live.version.number
+                )
             else:
                 answer = self._on_trial(on_trial, request, key)
         trial_id = on_trial.trial.id if on_trial else None
@@ -114,7 +118,7 @@ class Traffic:
         self, on_trial: OnTrial, live: Generation, request: SearchRequest
     ) -> SearchResponse:
         try:
-            response = search(live, self.store, request)
+            response = search(live, self.store, request, self.rerankers)
         except Unavailable:
             with on_trial.counting() as counts:
                 counts.live.failed += 1
@@ -139,7 +143,7 @@ class Traffic:
         theirs = self._tried(on_trial, whole)
         if theirs is None:
             return None
-        ours = search(live, self.store, whole)
+        ours = search(live, self.store, whole, self.rerankers)
         drafted = team_draft(
             [hit.document_id for hit in ours.hits],
             [hit.document_id for hit in theirs.hits],
@@ -165,7 +169,7 @@ class Traffic:
         try:
             with on_trial.using() as generation, within(min(CANDIDATE_S, left_s() / 2)):
                 if generation is not None:
-                    return search(generation, self.store, request)
+                    return search(generation, self.store, request, self.rerankers)
         except InvalidInput:
             return None  # live answers it, or says what is wrong with it
         except Exception as error:  # no caller may suffer for what a candidate does
@@ -230,5 +234,6 @@ def _sum(one: Timings, other: Timings) -> Timings:
         encode=round(one.encode + other.encode, 3),
         search=round(one.search + other.search, 3),
         highlight=round(one.highlight + other.highlight, 3),
+        rerank=round(one.rerank + other.rerank, 3),
         total=round(one.total + other.total, 3),
     )

@@ -74,7 +74,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Search], None]:
     def play(search: Search) -> None:
         monkeypatch.setattr(
             "lockstep.search.traffic.search",
-            lambda generation, store, request: search(generation.collection, request),
+            lambda generation, store, request, rerankers: search(generation.collection, request),
         )
 
     return play

@@ -1,0 +1,31 @@
+"""Reranking: the best hits, put in order anew by what reads the query beside each passage."""
+
+from dataclasses import dataclass
+
+from lockstep.errors import InvalidInput
+
+MAX_CANDIDATES = 200
+MAX_REF_CHARS = 128
+
+
+@dataclass(frozen=True)
+class RerankChoice:
+    """What reranks, and how many of the best hits. Raises InvalidInput.
+
+    `model` is a reranker, `name@version` or `name` for its newest; None: the late interaction
+    vectors of the index version.
+    """
+
+    model: str | None = None
+    candidates: int = 50
+
+    def __post_init__(self) -> None:
+        if self.model is not None and not 0 < len(self.model.strip()) <= MAX_REF_CHARS:
+            raise InvalidInput(
+                f"rerank.model has {len(self.model.strip())} characters; expected the name of a "
+                f"reranker, of 1 to {MAX_REF_CHARS}."
+            )
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise InvalidInput(
+                f"rerank.candidates is {self.candidates}; expected 1 to {MAX_CANDIDATES}."
+            )
