@@ -16,6 +16,13 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _HEADS = 2
 _LIBRARY = "sentence_transformers.models"
 
+# As sentence-transformers saves the one module of a cross-encoder.
+_CROSS_ENCODER = {
+    "transformer_task": "sequence-classification",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "module_output_name": "scores",
+}
+
 Weights = dict[str, NDArray[np.float32]]
 
 
@@ -50,6 +57,42 @@ def tiny_model(
     }
     if matryoshka_dims is not None:
         settings["matryoshka_dims"] = list(matryoshka_dims)
+    _write(target / "config_sentence_transformers.json", settings)
+    return target
+
+
+def tiny_reranker(
+    folder: str | Path, *, seed: int = 0, dim: int = 32, max_tokens: int = 128, labels: int = 1
+) -> Path:
+    """Write a BERT of one layer with random weights as a sentence-transformers cross-encoder.
+
+    The same arguments give the same bytes. Its scores mean nothing, and differ from text to text.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(())
+    random = np.random.default_rng(seed)
+    encoder = _weights(random, dim, max_tokens, tokenizer.get_vocab_size())
+    weights = {f"bert.{name}": tensor for name, tensor in encoder.items()}
+    weights["classifier.weight"] = random.normal(0.0, 0.5, (labels, dim)).astype(np.float32)
+    weights["classifier.bias"] = np.zeros(labels, dtype=np.float32)
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(target / "tokenizer.json"))
+    configs = _configs(dim, max_tokens, tokenizer.get_vocab_size())
+    _write(target / "tokenizer_config.json", configs["tokenizer_config.json"])
+    _write(
+        target / "config.json",
+        configs["config.json"]
+        | {
+            "architectures": ["BertForSequenceClassification"],
+            "id2label": {str(number): f"LABEL_{number}" for number in range(labels)},
+            "label2id": {f"LABEL_{number}": number for number in range(labels)},
+        },
+    )
+    _write(target / "modules.json", configs["modules.json"][:1])
+    _write(target / "sentence_bert_config.json", _CROSS_ENCODER)
+    activation = "torch.nn.modules.activation.Sigmoid"
+    settings = {"model_type": "CrossEncoder", "activation_fn": activation}
     _write(target / "config_sentence_transformers.json", settings)
     return target
 

@@ -21,6 +21,7 @@ from lockstep.index.rollouts import Swap
 from lockstep.index.spec import SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import measure_average_length
+from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelVersion
 
 # Documents read to measure the average passage length for BM25; all of them in a smaller corpus.
@@ -58,9 +59,11 @@ def reindex(
     """Build an index version of a corpus with a model version.
 
     An unfinished build with the same model and options is resumed. Raises InvalidInput for an empty
-    corpus, LeaseHeld where another process builds it, ProbeFailed where the result is not sound.
+    corpus, WrongModelKind for a reranker, LeaseHeld where another process builds it, ProbeFailed
+    where the result is not sound.
     """
     listener = listener or Listener()
+    model.require(ModelKind.ENCODER)
     workspace.rollouts.reconcile(corpus)
     require_documents(workspace, corpus)
     unfinished = unfinished_build(workspace, corpus, model, options)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from lockstep.bootstrap import Workspace
 from lockstep.errors import ModelNotFound
 from lockstep.models.encoder import Encoder
-from lockstep.models.inspection import inspect
+from lockstep.models.examination import examine
 from lockstep.models.loading import load_model
+from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelVersion
 from lockstep.models.source import locate, take
-from lockstep.models.verification import Choices, measure
+from lockstep.models.verification import Choices
 from lockstep_indexer.build.model_refs import is_path, name_for
 
 
@@ -45,8 +46,7 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         files = staged / "files"
         files.mkdir()
         taken = take(folder, files)
-        inspect(files, taken)
-        manifest = measure(files, taken.files, Choices(lineage={"source": ref}))
+        manifest = examine(files, taken, Choices(lineage={"source": ref}))
         known = [v for v in workspace.models.list() if v.digest == manifest.digest]
         if known:
             version = known[-1]
@@ -57,5 +57,6 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         version = ModelVersion(
             name, max(numbers, default=0) + 1, manifest.digest, manifest, time.time()
         )
+        version.require(ModelKind.ENCODER)
         model = load_model(files, device=workspace.settings.device or None)
         yield Examined(version, Encoder(version, model), registered=False)

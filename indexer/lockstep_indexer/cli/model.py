@@ -122,6 +122,7 @@ def version_json(version: "ModelVersion") -> Json:
     manifest = version.manifest
     return {
         "ref": version.ref,
+        "kind": version.kind,
         "name": version.name,
         "version": version.version,
         "digest": version.digest,

@@ -6,6 +6,7 @@ from weakref import WeakValueDictionary
 
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoder import Encoder, QueryOptions
+from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelRegistry
 
 
@@ -35,8 +36,12 @@ class Encoders:
         self._lock = threading.Lock()
 
     def get(self, ref: str) -> Encoder:
-        """The encoder of a model version, verified when it is loaded."""
+        """The encoder of a model version, verified when it is loaded.
+
+        Raises WrongModelKind for a reranker.
+        """
         version = self._registry.resolve(ref)
+        version.require(ModelKind.ENCODER)
         with self._lock:
             encoder = self._alive.get(version.digest)
             if encoder is None:

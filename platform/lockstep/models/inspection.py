@@ -1,5 +1,6 @@
 """What makes a model folder unfit before anything of it is loaded."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lockstep.errors import ModelRejected
+from lockstep.models.manifest import ModelKind
 from lockstep.models.module_list import MODULES_FILE, read_json, read_modules
 from lockstep.models.source import Taken
 
@@ -15,39 +17,78 @@ _LIBRARY = "sentence_transformers."
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt")
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation")
-_MODEL_TYPE = "SentenceTransformer"
+# What sentence-transformers calls the kinds of models that Lockstep takes.
+_KINDS = {"SentenceTransformer": ModelKind.ENCODER, "CrossEncoder": ModelKind.RERANKER}
+_SETTINGS_FILE = "config_sentence_transformers.json"
+# What a cross-encoder may do to its scores: the library would call anything below `torch`.
+_ACTIVATION = re.compile(
+    r"torch\.nn\.(modules\.(activation|linear)\.)?(Identity|ReLU|Sigmoid|Softplus|Tanh)"
+)
 
 
-def inspect(folder: Path, taken: Taken) -> None:
+def inspect(folder: Path, taken: Taken) -> ModelKind:
     """Refuse a copied model that is incomplete, or that would run code when it is loaded.
 
-    Raises ModelRejected.
+    Returns what kind of model it says it is. Raises ModelRejected.
     """
-    _check_kind(folder)
+    kind = _checked_kind(folder)
     _check_code(folder, taken.files)
     _check_pickles(taken)
     _check_weights(folder, taken.files)
+    if kind is ModelKind.RERANKER:
+        _check_activation(folder)
+    return kind
 
 
-def _check_kind(folder: Path) -> None:
+def _checked_kind(folder: Path) -> ModelKind:
     if not (folder / MODULES_FILE).is_file() and not (folder / "config.json").is_file():
         raise ModelRejected(
             "The folder has neither modules.json nor config.json: it holds no "
             "sentence-transformers and no transformers model.",
-            next_step="Give the folder that `SentenceTransformer.save_pretrained` wrote.",
+            next_step="Give the folder that `save_pretrained` of the library wrote.",
         )
     if (folder / "adapter_config.json").is_file():
         raise ModelRejected(
             "The folder holds an adapter (adapter_config.json), whose base model is elsewhere.",
             next_step="Merge it first: `model[0].auto_model.merge_and_unload()`, then save.",
         )
-    settings = folder / "config_sentence_transformers.json"
-    declared = _fields(read_json(settings)) if settings.is_file() else {}
-    if (kind := declared.get("model_type", _MODEL_TYPE)) != _MODEL_TYPE:
+    declared = _settings(folder, _SETTINGS_FILE).get("model_type")
+    if declared is None:
+        return ModelKind.RERANKER if _is_bare_classifier(folder) else ModelKind.ENCODER
+    if (kind := _KINDS.get(str(declared))) is None:
         raise ModelRejected(
-            f"The folder holds a {kind}; expected a {_MODEL_TYPE}, which gives one dense vector "
-            "for a text."
+            f"The folder holds a {declared}; expected a SentenceTransformer, which gives one dense "
+            "vector for a text, or a CrossEncoder, which gives one score for two texts."
         )
+    return kind
+
+
+def _is_bare_classifier(folder: Path) -> bool:
+    """Cross-encoders of before sentence-transformers 5 have no modules.json."""
+    names = _settings(folder, "config.json").get("architectures")
+    first = str(names[0]) if isinstance(names, list) and names else ""
+    return not (folder / MODULES_FILE).is_file() and first.endswith("ForSequenceClassification")
+
+
+def _check_activation(folder: Path) -> None:
+    config = _settings(folder, "config.json")
+    named = [
+        _settings(folder, _SETTINGS_FILE).get("activation_fn"),
+        _fields(config.get("sentence_transformers")).get("activation_fn"),
+        config.get("sbert_ce_default_activation_function"),
+    ]
+    for name in named:
+        if name is not None and not _ACTIVATION.fullmatch(str(name)):
+            raise ModelRejected(
+                f"The model puts its scores through '{name}'; expected Identity, ReLU, Sigmoid, "
+                "Softplus or Tanh of torch.nn.",
+                next_step="Save it with one of these as its activation_fn.",
+            )
+
+
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    return _fields(read_json(path)) if path.is_file() else {}
 
 
 def _check_code(folder: Path, files: Sequence[str] | dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def usable_device(device: str | None) -> str:
     return device
 
 
-def fast_tokenizer(model: "SentenceTransformer") -> Tokenizer | None:
+def fast_tokenizer(model: "SentenceTransformer | CrossEncoder") -> Tokenizer | None:
     """The model's own tokenizer; None where it has none of the fast kind."""
     tokenizer = getattr(model, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
@@ -94,6 +94,16 @@ def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of torch's from this seed; afterwards they go on as if nothing had been."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

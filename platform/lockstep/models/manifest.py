@@ -49,7 +49,7 @@ class ModelManifest:
     max_tokens: int
     pooling: str
     normalised: bool  # whether the model's own modules end in an L2 normalisation
-    similarity: str
+    similarity: str  # of a reranker, what its scores are put through
     query_prompt: str = ""
     document_prompt: str = ""
     matryoshka_dims: tuple[int, ...] = ()

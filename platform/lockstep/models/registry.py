@@ -14,11 +14,11 @@ from lockstep.corpus.database import Database
 from lockstep.corpus.schema import model_versions
 from lockstep.errors import InvalidSetting, ModelNotFound, WrongModelKind
 from lockstep.models.artefacts import ArtefactStore
-from lockstep.models.inspection import inspect
+from lockstep.models.examination import examine
 from lockstep.models.manifest import Json, ModelKind, ModelManifest, canonical_json
 from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.source import locate, take
-from lockstep.models.verification import Choices, measure
+from lockstep.models.verification import Choices
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VERSION = re.compile(r"(?P<name>[^@]+)@(?P<version>[0-9]{1,9})")
@@ -102,8 +102,7 @@ class ModelRegistry:
             files = staged / "files"
             files.mkdir()
             taken = take(folder, files)
-            inspect(files, taken)
-            manifest = self._compiled(files, measure(files, taken.files, choices))
+            manifest = self._compiled(files, examine(files, taken, choices))
             self._artefacts.publish(files, manifest)
         return self._register(name, manifest)
 
@@ -144,7 +143,7 @@ class ModelRegistry:
 
     def _compiled(self, files: Path, manifest: ModelManifest) -> ModelManifest:
         """The manifest with what came of compiling the model for queries."""
-        if self._compiler is None:
+        if self._compiler is None or manifest.kind is ModelKind.RERANKER:
             return manifest
         report = self._compiler.register(files, manifest)
         return replace(manifest, query_encoder=report.to_json())

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.errors import EncodingFailed
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.loading import load_cross_encoder
 from lockstep.models.registry import ModelVersion
+from lockstep.models.vectors import Scores
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
-
-Scores = NDArray[np.float32]
 
 
 class Reranker:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from lockstep.errors import DimensionMismatch, EncodingFailed
 
 Vector = NDArray[np.float32]
+Scores = NDArray[np.float32]  # (n,), higher is better
 
 
 def normalised(vectors: Vector) -> Vector:

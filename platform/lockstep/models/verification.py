@@ -12,16 +12,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lockstep.errors import InvalidSetting, ModelRejected
-from lockstep.models.loading import fast_tokenizer, load_model
+from lockstep.models.loading import fast_tokenizer, load_model, seeded
 from lockstep.models.manifest import FileEntry, Json, ModelManifest, canonical_json
 from lockstep.models.matryoshka import checked_dims, matryoshka_dims
 from lockstep.models.module_list import read_json
 from lockstep.models.vectors import Vector, unusable_rows
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
-_PROBES = ("A short sentence to test the model with.", "7 × 8 = 56; ¿qué? 世界", "a")
+PROBES = ("A short sentence to test the model with.", "7 × 8 = 56; ¿qué? 世界", "a")
 _QUERY_NAMES = ("query",)
 _DOCUMENT_NAMES = ("document", "passage", "corpus")
 _PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
@@ -47,8 +47,9 @@ def measure(folder: Path, files: Mapping[str, FileEntry], choices: Choices) -> M
     Raises ModelRejected for a model that does not work, InvalidSetting for a choice that it
     cannot follow.
     """
-    model = _load(folder, seed=1)
-    max_tokens = _max_tokens(model, choices.max_tokens)
+    with seeded(1):
+        model = load_model(folder, device="cpu")
+    max_tokens = max_tokens_of(model, choices.max_tokens)
     model.max_seq_length = max_tokens
     vectors = _probe(model, max_tokens)
     _check_complete(folder, max_tokens, vectors)
@@ -67,23 +68,20 @@ def measure(folder: Path, files: Mapping[str, FileEntry], choices: Choices) -> M
         matryoshka_dims=matryoshka_dims(folder, dim)
         if chosen is None
         else checked_dims(chosen, dim),
-        tokenizer_digest=_tokenizer_digest(model),
+        tokenizer_digest=tokenizer_digest(model),
         lineage=choices.lineage or {},
-        packages={name: package_version(name) for name in _PACKAGES},
+        packages=installed_packages(),
     )
 
 
-def _load(folder: Path, *, seed: int) -> "SentenceTransformer":
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return load_model(folder, device="cpu")
+def installed_packages() -> dict[str, str]:
+    return {name: package_version(name) for name in _PACKAGES}
 
 
 def _check_complete(folder: Path, max_tokens: int, expected: Vector) -> None:
     """Weights that the files lack are drawn at random, so a second load gives other vectors."""
-    again = _load(folder, seed=2)
+    with seeded(2):
+        again = load_model(folder, device="cpu")
     again.max_seq_length = max_tokens
     actual = _probe(again, max_tokens)
     if actual.shape != expected.shape or not np.allclose(actual, expected, rtol=1e-3, atol=1e-5):
@@ -94,10 +92,14 @@ def _check_complete(folder: Path, max_tokens: int, expected: Vector) -> None:
         )
 
 
+def longest_probe(max_tokens: int) -> str:
+    """A text that fills the model, as far as that can be waited for."""
+    return " ".join(["word"] * min(max_tokens, _MAX_PROBED_TOKENS))
+
+
 def _probe(model: "SentenceTransformer", max_tokens: int) -> Vector:
     """The vectors of a few sentences, and of one that fills the model."""
-    long = " ".join(["word"] * min(max_tokens, _MAX_PROBED_TOKENS))
-    texts = [*_PROBES, long]
+    texts = [*PROBES, longest_probe(max_tokens)]
     try:
         vectors = np.asarray(model.encode(texts, prompt="", show_progress_bar=False))
     except Exception as error:  # whatever the model's modules raise
@@ -119,7 +121,7 @@ def _probe(model: "SentenceTransformer", max_tokens: int) -> Vector:
     return vectors
 
 
-def _max_tokens(model: "SentenceTransformer", chosen: int | None) -> int:
+def max_tokens_of(model: "SentenceTransformer | CrossEncoder", chosen: int | None) -> int:
     """The caller's limit, or the model's own; never more than it has positions for."""
     own = model.max_seq_length
     positions = getattr(getattr(model[0], "config", None), "max_position_embeddings", None)
@@ -162,7 +164,7 @@ def _pooling(model: "SentenceTransformer") -> str:
     return "+".join(modes) or "none"
 
 
-def _tokenizer_digest(model: "SentenceTransformer") -> str:
+def tokenizer_digest(model: "SentenceTransformer | CrossEncoder") -> str:
     tokenizer = fast_tokenizer(model)
     if not isinstance(tokenizer, Tokenizer):
         raise ModelRejected(
