@@ -106,8 +106,7 @@ class Workspace:
 
     def _load_rerankers(self, requests: Sequence[SearchRequest]) -> None:
         """Loading is no part of the time that a search may take, as it is not for generations."""
-        asked = {request.rerank.model for request in requests if request.rerank is not None}
-        for ref in asked - {None}:
+        for ref in {request.rerank.ref for request in requests if request.rerank} - {None}:
             self.rerankers.get(self.rerankers.find(str(ref)))
 
     def _generation(self, corpus: str, index_version: int | None) -> Generation:

@@ -69,7 +69,7 @@ class Metrics:
         )
         self._stage_seconds = Histogram(
             "lockstep_search_stage_seconds",
-            "Time of a search by stage: encode, search, and total, which is all of it.",
+            "Time of a search by stage: encode, search, rerank, and total, which is all of it.",
             ["corpus", "mode", "stage"],
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
@@ -99,6 +99,8 @@ class Metrics:
         took = {"search": response.took_ms.search, "total": response.took_ms.total}
         if mode is not Mode.LEXICAL:  # which encodes nothing
             took["encode"] = response.took_ms.encode
+        if response.reranker is not None:
+            took["rerank"] = response.took_ms.rerank
         for stage, milliseconds in took.items():
             self._stage_seconds.labels(corpus, mode.value, stage).observe(milliseconds / 1000)
 

@@ -35,6 +35,7 @@ class Hit(Answer):
     highlights: list[Highlight] | None = None
     explain: Json | None = None
     boosts: Json | None = None
+    rerank: Json | None = None
     index_version: str | None = None  # in an interleaved answer alone
 
 
@@ -63,6 +64,7 @@ class SearchResponse(Answer):
     next_cursor: str | None = None
     facets: dict[str, list[FacetCount]] | None = None
     explain: Json | None = None
+    reranker: str | None = None
 
     def version_of(self, hit: Hit) -> str:
         """The index version that a hit comes from."""

@@ -82,7 +82,7 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
         )
     resumed = replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows))
     if resumed.rerank is not None and cursor.reranker is not None:
-        resumed = replace(resumed, rerank=replace(resumed.rerank, model=cursor.reranker))
+        resumed = replace(resumed, rerank=replace(resumed.rerank, kept=cursor.reranker))
     return resumed, cursor.number
 
 

@@ -50,14 +50,14 @@ def scorer_for(
     """
     if request.rerank is None:
         return None
-    if request.rerank.model is None:
+    if request.rerank.ref is None:
         raise SearchUnsupported(
             f"Index {generation.collection} has no late interaction vectors to rerank by.",
             next_step="Name a reranker in rerank.model: lockstep model list",
         )
     if rerankers is None:
         raise SearchUnsupported("Nothing loads rerankers here.")
-    return CrossEncoderScorer(rerankers.find(request.rerank.model), rerankers)
+    return CrossEncoderScorer(rerankers.find(request.rerank.ref), rerankers)
 
 
 def reranked(scorer: Scorer | None, request: SearchRequest, hits: list[Hit]) -> list[Hit]:

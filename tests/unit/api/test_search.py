@@ -1,5 +1,6 @@
 """The search route: what it answers and what it refuses."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.api.problems import MEDIA_TYPE
+from lockstep.api.running import Running
 from lockstep.api.schemas.search import BatchView, SearchView
 from lockstep.search.cursor import Cursor
+from lockstep.testing import tiny_reranker
 
 URL = "/v1/corpora/docs/search"
 QUERY = {"query": "red river stone"}
@@ -28,10 +31,11 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "next_cursor",
         "explain",
         "facets",
+        "reranker",
     }
     assert (answer["arm"], answer["search_id"]) == ("live", None)  # nothing is logged by default
     assert (answer["index_version"], answer["model_version"]) == ("docs--v0002", "tiny@2")
-    assert set(answer["took_ms"]) == {"encode", "search", "highlight", "total"}
+    assert set(answer["took_ms"]) == {"encode", "search", "rerank", "highlight", "total"}
     assert len(answer["hits"]) == 10
     assert set(answer["hits"][0]) == {
         "id",
@@ -44,6 +48,7 @@ def test_an_answer_names_its_generation_and_times(client: TestClient) -> None:
         "explain",
         "index_version",
         "boosts",
+        "rerank",
     }
 
 
@@ -69,6 +74,26 @@ def test_an_answer_is_what_its_schema_says(client: TestClient) -> None:
     assert all(parts["hits"][0][name] for name in ("highlights", "explain", "boosts"))
     for body, view in ((answer, SearchView), (answers, BatchView)):
         assert view.model_validate(body.json()).model_dump(mode="json") == body.json()
+
+
+def test_an_answer_names_what_reranked(client: TestClient, tmp_path: Path) -> None:
+    running: Running = client.app.state.running  # type: ignore[attr-defined]
+    running.workspace.models.add("ce", tiny_reranker(tmp_path / "ce"))
+    body = {**QUERY, "limit": 5, "explain": True, "rerank": {"model": "ce", "candidates": 20}}
+
+    answer = client.post(URL, json=body).json()
+
+    assert SearchView.model_validate(answer).model_dump(mode="json") == answer
+    assert answer["reranker"] == "ce@1"
+    assert answer["took_ms"]["rerank"] > 0
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [hit["rerank"]["score"] for hit in answer["hits"]] == scores
+    assert 'stage="rerank"' in client.get("/metrics").text
+    batch = client.post(f"{URL}/batch", json={"searches": [body]}).json()["answers"]
+    assert batch[0]["hits"] == answer["hits"]
+    pinned = client.post(URL, json={**body, "index_version": 2}).json()
+    assert pinned["hits"] == answer["hits"]
 
 
 @pytest.mark.parametrize("pin", [3, "docs--v0003"])
@@ -236,7 +261,15 @@ REFUSED = {
     "bool for int": ({**QUERY, "limit": True}, "limit: "),
     "window": ({**QUERY, "limit": 1000, "offset": 1}, "at most 1000 together"),
     "mode": ({**QUERY, "mode": "fuzzy"}, "mode: "),
-    "rerank": ({**QUERY, "rerank": {}}, "rerank: Unknown field 'rerank'; expected some of query"),
+    "rerank by nothing": ({**QUERY, "rerank": True}, "docs--v0002 has no late interaction vectors"),
+    "rerank by an encoder": ({**QUERY, "rerank": {"model": "tiny@2"}}, "tiny@2 is an encoder"),
+    "rerank few": ({**QUERY, "rerank": {"candidates": 9}}, "at least offset + limit, 10"),
+    "rerank none": (
+        {**QUERY, "rerank": {"candidates": 0}},
+        "rerank.candidates is 0",
+    ),
+    "rerank field": ({**QUERY, "rerank": {"modle": "ce"}}, "Did you mean 'model'?"),
+    "rerank like": ({"like": "doc-1", "rerank": {"model": "ce"}}, "Both rerank and like"),
     "highlight": ({**QUERY, "highlight": {"sentences": 0}}, "highlight.sentences is 0"),
     "group": ({**QUERY, "group_by": {"field": "a", "size": 0}}, "group_by.size is 0"),
     "group's field": ({**QUERY, "group_by": {"feild": "a"}}, "Did you mean 'field'?"),
@@ -273,6 +306,7 @@ def test_a_request_that_cannot_be_meant_is_refused(
 MISSING = {
     "corpus": ("/v1/corpora/nope/search", QUERY, "There is no corpus 'nope'"),
     "number": (URL, {**QUERY, "index_version": 9}, "no index version v9"),
+    "reranker": (URL, {**QUERY, "rerank": {"model": "nope"}}, "No reranker is 'nope'"),
     "collection": (URL, {**QUERY, "index_version": "x"}, "no index version 'x'"),
 }
 
@@ -333,7 +367,7 @@ _FIELDS = st.sampled_from(
     [
         *("limit", "offset", "mode", "filter", "prefilter", "fusion", "explain", "index_version"),
         *("facets", "boosts", "like", "group_by", "score_threshold", "diversity", "highlight"),
-        *("cursor", "x"),
+        *("cursor", "rerank", "x"),
     ]
 )
 

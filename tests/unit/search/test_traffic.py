@@ -20,6 +20,7 @@ from lockstep.search.traffic import Traffic
 from lockstep.store.deadline import left_s, within
 
 LIVE, CANDIDATE = "docs--v0001", "docs--v0002"
+RERANKERS: Any = "what every search is given to rerank with"
 BOTH = [Exposure(canary=0.95), Exposure(interleave=1.0)]
 
 Search = Callable[[str, SearchRequest], SearchResponse]
@@ -49,7 +50,7 @@ class Stage:
             current=lambda corpus: live, on_trial=lambda corpus: self.on_trial
         )
         nothing: Any = None
-        self.traffic = Traffic(parts, nothing, parts, nothing, Quiet(), log)
+        self.traffic = Traffic(parts, nothing, parts, nothing, Quiet(), log, RERANKERS)
 
     def _keep(self, entry: LoggedSearch) -> bool:
         self.kept.append(entry)
@@ -74,7 +75,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Search], None]:
     def play(search: Search) -> None:
         monkeypatch.setattr(
             "lockstep.search.traffic.search",
-            lambda generation, store, request, rerankers: search(generation.collection, request),
+            lambda generation, store, request, rerankers: search(
+                {RERANKERS: generation.collection}[rerankers], request
+            ),
         )
 
     return play

@@ -1,7 +1,7 @@
 """Searches and their answers."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -37,6 +37,7 @@ from lockstep.search.request import (
     PrefilterChoice,
     SearchRequest,
 )
+from lockstep.search.rerank import MAX_REF_CHARS, RerankChoice
 from lockstep.store.payload_indexes import MAX_FIELD_LENGTH
 
 
@@ -103,6 +104,24 @@ class DiversityBody(Body):
         return DiversityChoice(self.relevance, self.candidates)
 
 
+class RerankBody(Body):
+    """Put the best hits in the order of a model that reads the query beside each passage."""
+
+    model: Annotated[StrictStr, Field(max_length=MAX_REF_CHARS)] | None = Field(
+        RerankChoice.model,
+        description="A reranker: name@version, or name for its newest. Left out: the late "
+        "interaction vectors of the index version.",
+    )
+    candidates: StrictInt = Field(
+        RerankChoice.candidates,
+        description="How many of the best hits to rerank; what lies behind them is not shown.",
+    )
+
+    def choice(self) -> RerankChoice:
+        """Raises InvalidInput."""
+        return RerankChoice(self.model, self.candidates)
+
+
 class HighlightBody(Body):
     """The best sentences of each hit."""
 
@@ -163,8 +182,6 @@ BoostBody = Annotated[RecencyBody | PopularityBody, Field(discriminator="kind")]
 
 
 class SearchBody(Body):
-    hints: ClassVar[dict[str, str]] = {"rerank": "This version of Lockstep cannot rerank yet."}
-
     # The request itself counts the bytes, and says what is wrong with a text that is none.
     query: Annotated[StrictStr, Field(json_schema_extra={"maxLength": MAX_QUERY_BYTES})] = ""
     like: DocumentId | None = Field(
@@ -185,6 +202,9 @@ class SearchBody(Body):
     group_by_document: StrictBool = True
     group_by: GroupBody | None = None
     score_threshold: float | None = Field(None, description="Hits that score less are left out.")
+    rerank: RerankBody | StrictBool = Field(
+        default=False, description="Scores are then those of what reranks."
+    )
     diversity: DiversityBody | None = None
     highlight: HighlightBody | StrictBool = False
     explain: StrictBool = False
@@ -234,7 +254,13 @@ class SearchBody(Body):
             cursor=self.cursor,
             facets=[f.facet() if isinstance(f, FacetBody) else f for f in self.facets],
             boosts=[boost.boost() for boost in self.boosts],
+            rerank=self._rerank(),
         )
+
+    def _rerank(self) -> RerankChoice | None:
+        if isinstance(self.rerank, RerankBody):
+            return self.rerank.choice()
+        return RerankChoice() if self.rerank else None
 
     def _highlight(self) -> HighlightChoice | None:
         if isinstance(self.highlight, HighlightBody):
@@ -299,6 +325,14 @@ class BoostsView(BaseModel):
     parts: list[BoostView]
 
 
+class RerankView(BaseModel):
+    """Where a hit was before it was reranked."""
+
+    rank_before: int = Field(description="From 1.")
+    score_before: float = Field(description="What explain and boosts tell of.")
+    score: float = Field(description="What reranked gave it.")
+
+
 class FacetView(BaseModel):
     value: StrictBool | StrictInt | StrictStr
     count: int = Field(description="Of documents that the filter matches.")
@@ -325,6 +359,7 @@ class HitView(BaseModel):
     boosts: BoostsView | None = Field(
         None, description="With explain: what each boost made of the score."
     )
+    rerank: RerankView | None = Field(None, description="With explain, where it was reranked.")
 
 
 class TookView(BaseModel):
@@ -332,6 +367,7 @@ class TookView(BaseModel):
 
     encode: float
     search: float
+    rerank: float
     highlight: float
     total: float
 
@@ -364,6 +400,9 @@ class SearchView(BaseModel):
         None,
         description="By field, the most frequent values and how many documents have them, of all "
         "that the filter matches, found or not; null where none were asked for.",
+    )
+    reranker: str | None = Field(
+        None, description="What reranked: name@version of a model. Scores are its own."
     )
 
 

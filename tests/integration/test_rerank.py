@@ -1,0 +1,106 @@
+"""Searches that rerank, on a real index with a real cross-encoder."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sentence_transformers import CrossEncoder
+from workspaces import CORPUS, build_live, new_root
+
+from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.errors import RerankerNotFound, WrongModelKind
+from lockstep.search.diversity import DiversityChoice
+from lockstep.search.request import SearchRequest, SearchResponse
+from lockstep.search.rerank import RerankChoice
+from lockstep.testing import tiny_reranker
+
+QUERY = "red river stone"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rerank")
+
+
+@pytest.fixture(scope="module")
+def workspace(folder: Path) -> Iterator[Workspace]:
+    with open_workspace(new_root(folder / "workspace", device="cpu")) as workspace:
+        build_live(workspace, folder)
+        workspace.models.add("ce", tiny_reranker(folder / "ce"))
+        yield workspace
+
+
+def ask(workspace: Workspace, **fields: Any) -> SearchResponse:
+    fields.setdefault("rerank", RerankChoice("ce@1", candidates=20))
+    return workspace.search(CORPUS, SearchRequest(QUERY, **fields))
+
+
+def test_hits_stand_in_the_order_that_the_model_itself_gives(
+    workspace: Workspace, folder: Path
+) -> None:
+    plain = ask(workspace, rerank=None, limit=20)
+    found = ask(workspace, limit=20, explain=True)
+    assert (found.reranker, plain.reranker) == ("ce@1", None)
+    assert found.took_ms.rerank > 0 == plain.took_ms.rerank
+    texts = {hit.id: f"{hit.title}\n{hit.text}" for hit in plain.hits}
+    model = CrossEncoder(str(folder / "ce"), device="cpu")
+    pairs = [(QUERY, text) for text in texts.values()]
+    expected = dict(zip(texts, model.predict(pairs, show_progress_bar=False), strict=True))
+    assert [hit.id for hit in found.hits] == sorted(texts, key=lambda id: -expected[id])
+    assert [hit.id for hit in found.hits] != list(texts)
+    for hit in found.hits:
+        assert hit.score == pytest.approx(float(expected[hit.id]), abs=1e-6)
+        assert hit.rerank is not None
+        before = plain.hits[hit.rerank["rank_before"] - 1]
+        assert (before.id, before.score) == (hit.id, hit.rerank["score_before"])
+        assert hit.rerank["score"] == hit.score
+
+
+def test_the_same_search_gives_the_same_bits_alone_and_in_a_batch(workspace: Workspace) -> None:
+    request = SearchRequest(QUERY, limit=20, rerank=RerankChoice("ce", candidates=30))
+    other = SearchRequest("tall clouds", limit=5, rerank=RerankChoice("ce@1"))
+    alone = [workspace.search(CORPUS, request) for _ in range(3)]
+    first, plain, second = workspace.search_batch(
+        CORPUS, [request, SearchRequest("red river"), other]
+    )
+    assert [answer.hits for answer in alone] == [first.hits] * 3
+    assert (first.reranker, plain.reranker, second.reranker) == ("ce@1", None, "ce@1")
+    assert second.hits == workspace.search(CORPUS, other).hits
+
+
+def test_pages_join_and_end_with_the_candidates(workspace: Workspace, folder: Path) -> None:
+    request = SearchRequest(QUERY, limit=6, rerank=RerankChoice("ce", candidates=20))
+    pages = [workspace.search(CORPUS, request)]
+    workspace.models.add("ce", tiny_reranker(folder / "later", seed=9))
+    while (cursor := pages[-1].next_cursor) is not None:
+        pages.append(workspace.search(CORPUS, replace(request, cursor=cursor)))
+    walked = [hit for page in pages for hit in page.hits]
+    assert walked == ask(workspace, limit=18).hits
+    assert {page.reranker for page in pages} == {"ce@1"}
+    newest = workspace.search(CORPUS, request)
+    assert newest.reranker == "ce@2"
+    assert newest.hits != pages[0].hits
+
+
+def test_the_threshold_is_one_of_the_scores_that_are_shown(workspace: Workspace) -> None:
+    everything = ask(workspace, limit=20).hits
+    threshold = everything[7].score
+    assert ask(workspace, limit=20, score_threshold=threshold).hits == everything[:8]
+
+
+def test_diversity_chooses_among_what_was_reranked(workspace: Workspace) -> None:
+    best = ask(workspace, limit=10).hits
+    same = ask(workspace, limit=10, diversity=DiversityChoice(relevance=1.0, candidates=10))
+    assert same.hits == best
+    varied = ask(workspace, limit=10, diversity=DiversityChoice(relevance=0.1, candidates=10))
+    assert varied.hits != best
+    assert sorted(varied.hits, key=lambda hit: -hit.score) == best
+
+
+def test_what_cannot_rerank_is_named(workspace: Workspace) -> None:
+    with pytest.raises(RerankerNotFound, match=r"No reranker is 'ce@9'. Known: ce@1"):
+        ask(workspace, rerank=RerankChoice("ce@9"))
+    with pytest.raises(WrongModelKind, match="tiny@1 is an encoder"):
+        ask(workspace, rerank=RerankChoice("tiny"))
