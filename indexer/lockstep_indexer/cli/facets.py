@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lockstep.errors import InvalidInput
 from lockstep_indexer.cli.render import printable, table
+from lockstep_indexer.cli.search_options import RANKING, SHOWING
 
 if TYPE_CHECKING:
     from lockstep.search.boosts import Boost
@@ -66,6 +67,7 @@ FacetOption = Annotated[
         help="Count the values of an indexed metadata field, over all documents that the filter "
         "matches. May be repeated.",
         show_default=False,
+        rich_help_panel=SHOWING,
     ),
 ]
 BoostOption = Annotated[
@@ -77,6 +79,7 @@ BoostOption = Annotated[
         help=f"Bring up what is recent or popular: {_BOOST_FORMS}, that is a half-life or a "
         "midpoint, and a weight. May be repeated.",
         show_default=False,
+        rich_help_panel=RANKING,
     ),
 ]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from lockstep_indexer.cli.options import SEARCHING, command
 from lockstep_indexer.cli.render import done, facts, moment, next_step, note, table
-from lockstep_indexer.cli.search import filter_json
+from lockstep_indexer.cli.search_options import filter_json
 from lockstep_indexer.cli.session import Json, Session
 
 if TYPE_CHECKING:
