@@ -170,7 +170,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         device=settings.device or None,
         queries=QueryOptions(compiler, settings.query_cache, settings.query_batch),
     )
-    rerankers = Rerankers(models, artefacts, device=settings.device or None)
+    rerankers = Rerankers(models, artefacts, device=settings.device or None, compiler=compiler)
     store = open_store(settings, command)
     catalog = IndexCatalog(database)
     leases = Leases(database)

@@ -10,10 +10,12 @@ from sentence_transformers import CrossEncoder
 from workspaces import CORPUS, build_live, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
-from lockstep.errors import RerankerNotFound, WrongModelKind
+from lockstep.errors import RerankerNotFound, Unavailable, WrongModelKind
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.request import SearchRequest, SearchResponse
 from lockstep.search.rerank import RerankChoice
+from lockstep.search.search import search
+from lockstep.store.deadline import within
 from lockstep.testing import tiny_reranker
 
 QUERY = "red river stone"
@@ -104,3 +106,11 @@ def test_what_cannot_rerank_is_named(workspace: Workspace) -> None:
         ask(workspace, rerank=RerankChoice("ce@9"))
     with pytest.raises(WrongModelKind, match="tiny@1 is an encoder"):
         ask(workspace, rerank=RerankChoice("tiny"))
+
+
+def test_what_is_not_done_before_the_deadline_fails(workspace: Workspace) -> None:
+    request = SearchRequest(QUERY, rerank=RerankChoice("ce@1"))
+    ask(workspace)
+    generation = workspace.serving.current(CORPUS)
+    with within(0.0), pytest.raises(Unavailable, match="reranked"):
+        search(generation, workspace.store, request, workspace.rerankers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from lockstep.errors import DimensionMismatch, EncodingFailed, InvalidInput, ModelRejected
+from lockstep.errors import DimensionMismatch, EncodingFailed, ModelRejected
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.compilation_report import CompilationReport
 from lockstep.models.loading import fast_tokenizer, load_model, plain_copy
@@ -17,6 +17,7 @@ from lockstep.models.query_compiler import QueryCompiler, QueryForm
 from lockstep.models.query_encoder import QueryEncoder
 from lockstep.models.query_vectors import QueryVectors
 from lockstep.models.registry import ModelVersion
+from lockstep.models.texts import check_unicode, named
 from lockstep.models.torch_form import torch_form
 from lockstep.models.vectors import Vector, normalised, truncated, unusable_rows
 
@@ -119,7 +120,7 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
-        _check_unicode(texts, quote=False)
+        check_unicode(texts, quote=False)
         encoder = self._query_encoder()
         if len(texts) == 1 and encoder is not None:
             return self._checked(texts, encoder.one(texts[0])[None], quote=False)
@@ -133,7 +134,7 @@ class Encoder:
 
     def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
-        _check_unicode(texts, quote=True)
+        check_unicode(texts, quote=True)
         prompt = self.version.manifest.document_prompt
         vectors = self._model.encode_document(
             list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
@@ -181,24 +182,7 @@ class Encoder:
         if len(failed := unusable_rows(vectors)):
             raise EncodingFailed(
                 f"{self.version.ref} gave NaN, infinity or only zeros for {len(failed)} of "
-                f"{len(texts)} texts; the first is {_named(texts, failed[0], quote=quote)}.",
+                f"{len(texts)} texts; the first is {named(texts, failed[0], quote=quote)}.",
                 next_step="Where it runs on a GPU, try device cpu: half precision may overflow.",
             )
         return normalised(vectors)
-
-
-def _check_unicode(texts: Sequence[str], *, quote: bool) -> None:
-    for position, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidInput(
-                f"There is a lone surrogate in {_named(texts, position, quote=quote)}; "
-                "expected Unicode text."
-            ) from error
-
-
-def _named(texts: Sequence[str], position: int, *, quote: bool) -> str:
-    """A text as messages name it; queries by position only: their words must not reach a log."""
-    name = f"text {position + 1} of {len(texts)}"
-    return f"{name}, which begins {texts[position][:80]!r}" if quote else name

@@ -21,9 +21,10 @@ from lockstep.models.agreement import (
 )
 from lockstep.models.compilation_report import CompilationReport
 from lockstep.models.compiled_files import Compiled, CompiledFiles
-from lockstep.models.loading import load_model
-from lockstep.models.manifest import Json, ModelManifest
+from lockstep.models.loading import load_cross_encoder, load_model
+from lockstep.models.manifest import Json, ModelKind, ModelManifest
 from lockstep.models.openvino_form import OpenVinoForm
+from lockstep.models.pair_form import pair_form
 from lockstep.models.torch_form import TorchForm, torch_form
 from lockstep.models.tracing import NotTraceable, traced
 
@@ -59,9 +60,7 @@ class QueryCompiler:
 
     def register(self, folder: Path, manifest: ModelManifest) -> CompilationReport:
         """Compile a model that is being added, for later use."""
-        model = load_model(folder, device="cpu")
-        model.max_seq_length = manifest.max_tokens
-        form = torch_form(model, manifest.query_prompt)
+        form = _torch_form(folder, manifest)
         if form is None:
             return CompilationReport(reason="it is not a model of plain text tokens")
         return self.load(manifest.digest, form).report
@@ -90,6 +89,16 @@ class QueryCompiler:
             lambda folder: openvino_form.save(model, folder / _MODEL_FILE),
         )
         return made
+
+
+def _torch_form(folder: Path, manifest: ModelManifest) -> TorchForm | None:
+    if manifest.kind is ModelKind.RERANKER:
+        reranker = load_cross_encoder(folder, device="cpu")
+        reranker.max_seq_length = manifest.max_tokens
+        return pair_form(reranker)
+    model = load_model(folder, device="cpu")
+    model.max_seq_length = manifest.max_tokens
+    return torch_form(model, manifest.query_prompt)
 
 
 def _measured(model: Any, form: TorchForm) -> QueryForm:

@@ -1,6 +1,6 @@
 """Queries to vectors, by the fastest way that gives a model version's own vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers import Encoding
@@ -27,6 +27,11 @@ class QueryEncoder:
     def is_compiled(self) -> bool:
         return self._compiled is not None
 
+    @property
+    def lanes(self) -> int:
+        """How many batches are worked on at once."""
+        return self._compiled.lanes if self._compiled else 1
+
     def one(self, text: str) -> Vector:
         """(dim,), not normalised. Callers at the same time may share a batch."""
         query = self._tokens.encode(text)
@@ -36,21 +41,30 @@ class QueryEncoder:
 
     def many(self, texts: Sequence[str], *, batch_size: int) -> Vector:
         """(n, dim), not normalised: queries of like length together."""
-        queries = [self._tokens.encode(text) for text in texts]
+        return self.together([self._tokens.encode(text) for text in texts], batch_size=batch_size)
+
+    def together(
+        self,
+        queries: Sequence[Encoding],
+        *,
+        batch_size: int,
+        before_each: Callable[[], None] = lambda: None,
+    ) -> Vector:
+        """The same of what is tokenized already; `before_each` batch may raise."""
         order = sorted(range(len(queries)), key=lambda row: len(queries[row].ids))
         parts = []
         for rows in self._cut(queries, order, batch_size):
+            before_each()
             form = self._compiled if self._fits(queries[rows[0]]) else None
             parts.append((form or self._torch).encode([queries[row] for row in rows]))
         vectors: Vector = np.concatenate(parts)[np.argsort(order)]
         return vectors
 
     def _cut(self, queries: Sequence[Encoding], order: Sequence[int], size: int) -> list[list[int]]:
-        """Runs of at most `size` queries of one padded length."""
+        """Runs of at most `size` queries; compiled, of one padded length."""
         runs: list[list[int]] = []
         for row in order:
-            kind = self._kind(queries[row])
-            if runs and len(runs[-1]) < size and self._kind(queries[runs[-1][0]]) == kind:
+            if runs and len(runs[-1]) < size and self._alike(queries[runs[-1][0]], queries[row]):
                 runs[-1].append(row)
             else:
                 runs.append([row])
@@ -73,6 +87,9 @@ class QueryEncoder:
         tokens = len(query.ids)
         most = self._compiled.max_tokens if self._compiled else tokens
         return padded_length(tokens, max(most, tokens))
+
+    def _alike(self, one: Encoding, other: Encoding) -> bool:
+        return self._compiled is None or self._kind(one) == self._kind(other)
 
     def _fits(self, query: Encoding) -> bool:
         return self._compiled is None or len(query.ids) <= self._compiled.max_tokens

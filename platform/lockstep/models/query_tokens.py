@@ -10,7 +10,7 @@ from tokenizers import Encoding
 from lockstep.models.loading import fast_tokenizer, plain_copy
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 Columns = dict[str, NDArray[np.int64]]  # by input name, each (queries, tokens)
 
@@ -22,7 +22,7 @@ _WIDEST_STEP = 256
 class QueryTokens:
     """Tokenizes queries, the prompt before them, as the model itself does. Safe in threads."""
 
-    def __init__(self, model: "SentenceTransformer", prompt: str) -> None:
+    def __init__(self, model: "SentenceTransformer | CrossEncoder", prompt: str) -> None:
         tokenizer = fast_tokenizer(model)
         if tokenizer is None:
             raise ValueError("the model has no fast tokenizer")
@@ -56,7 +56,7 @@ def padded_length(tokens: int, most: int) -> int:
     return min(-(-tokens // step) * step, most)
 
 
-def reads_plain_text(model: "SentenceTransformer") -> bool:
+def reads_plain_text(model: "SentenceTransformer | CrossEncoder") -> bool:
     """Whether the model reads tokens of plain text, with nothing that depends on the task."""
     from sentence_transformers.base.modules import Transformer
     from transformers import PreTrainedTokenizerFast

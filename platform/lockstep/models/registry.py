@@ -143,7 +143,7 @@ class ModelRegistry:
 
     def _compiled(self, files: Path, manifest: ModelManifest) -> ModelManifest:
         """The manifest with what came of compiling the model for queries."""
-        if self._compiler is None or manifest.kind is ModelKind.RERANKER:
+        if self._compiler is None:
             return manifest
         report = self._compiler.register(files, manifest)
         return replace(manifest, query_encoder=report.to_json())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lockstep.errors import ModelNotFound, RerankerNotFound, Unavailable
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.manifest import ModelKind
+from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelRegistry, ModelVersion
 from lockstep.models.reranker import Reranker
 from lockstep.store.deadline import left_s
@@ -42,11 +43,13 @@ class Rerankers:
         artefacts: ArtefactStore,
         *,
         device: str | None = None,
+        compiler: QueryCompiler | None = None,
         keep: int = 2,
     ) -> None:
         self._registry = registry
         self._artefacts = artefacts
         self._device = device
+        self._compiler = compiler
         self._keep = keep
         self._found: dict[str, ModelVersion] = {}  # by name@version, which never changes
         self._loads: OrderedDict[str, _Load] = OrderedDict()
@@ -100,7 +103,10 @@ class Rerankers:
 
     def _run(self, version: ModelVersion, future: Future[Reranker]) -> None:
         try:
-            future.set_result(Reranker.load(version, self._artefacts, device=self._device))
+            loaded = Reranker.load(
+                version, self._artefacts, device=self._device, compiler=self._compiler
+            )
+            future.set_result(loaded)
         except BaseException as error:  # whoever waits must hear of it, whatever it is
             future.set_exception(error)
 

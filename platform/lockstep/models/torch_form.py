@@ -10,7 +10,7 @@ from lockstep.models.query_tokens import QueryTokens, reads_plain_text
 from lockstep.models.vectors import Vector, cosines
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 _PROBE = "how many documents does a query have to be compared with?"
 _SAME = 0.99999  # cosine
@@ -19,12 +19,20 @@ _SAME = 0.99999  # cosine
 class TorchForm:
     """Runs the model's modules on tokenized queries. Safe in several threads."""
 
-    def __init__(self, model: "SentenceTransformer", tokens: QueryTokens) -> None:
+    def __init__(
+        self,
+        model: "SentenceTransformer | CrossEncoder",
+        tokens: QueryTokens,
+        *,
+        output: str = "sentence_embedding",
+        batches: bool | None = None,
+    ) -> None:
         self.tokens = tokens
         self.model = model
+        self.output = output
         # On a CPU a batch costs as much as its queries one after the other, and its last bits
         # depend on how it was padded.
-        self.batches = model.device.type != "cpu"
+        self.batches = model.device.type != "cpu" if batches is None else batches
 
     def encode(self, queries: Sequence[Encoding]) -> Vector:
         """(n, dim), not normalised."""
@@ -42,7 +50,7 @@ class TorchForm:
                 for name, column in self.tokens.columns(queries, length).items()
             }
             features["modality"] = "text"
-            vectors = self.model(features)["sentence_embedding"]  # (n, dim)
+            vectors = self.model(features)[self.output]  # (n, dim)
             result: Vector = vectors.float().cpu().numpy()
         return result
 

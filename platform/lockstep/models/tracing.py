@@ -54,7 +54,7 @@ def _pipeline(form: TorchForm) -> "torch.nn.Module":
 
         def forward(self, *columns: Any) -> Any:
             features = dict(zip(form.tokens.inputs, columns, strict=True))
-            return self.model({**features, "modality": "text"})["sentence_embedding"]
+            return self.model({**features, "modality": "text"})[form.output]
 
     return Pipeline().eval()
 

@@ -1,7 +1,8 @@
 """Rerankers: which folders are one, what is refused of them, and the scores they give."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,47 @@ from sentence_transformers import CrossEncoder
 
 from lockstep.errors import (
     ArtefactDamaged,
+    EncodingFailed,
     InvalidSetting,
     ModelRejected,
     RerankerNotFound,
     Unavailable,
     WrongModelKind,
 )
+from lockstep.models.agreement import Sample, measure
 from lockstep.models.artefacts import ArtefactStore
+from lockstep.models.compiled_files import CompiledFiles
 from lockstep.models.encoders import Encoders
 from lockstep.models.manifest import ModelKind, ModelManifest
+from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelRegistry
+from lockstep.models.reranker import Reranker
+from lockstep.models.reranker_verification import measure_reranker
 from lockstep.models.rerankers import Rerankers
+from lockstep.models.verification import Choices
 from lockstep.store.deadline import within
 from lockstep.testing import tiny_model, tiny_reranker
 
 Edit = Callable[[Path, dict[str, object]], None]
+
+
+@dataclass
+class Score:
+    """Stands for a pair that a model gives this score."""
+
+    exact: float
+    ids: tuple[int, ...] = (1, 2)
+
+
+@dataclass
+class Played:
+    """A form that gives other scores."""
+
+    given: dict[float, Any]
+
+    def encode(self, queries: Sequence[Any]) -> Any:
+        return np.array([[self.given[query.exact]] for query in queries], dtype=np.float32)
+
 
 QUERY = "why is the river red"
 TEXTS = ["a red stone in the river", "tall clouds", "", "red " * 300, "世界 and ¿qué?"]
@@ -58,6 +85,50 @@ def test_scores_are_those_of_the_library_whatever_else_is_scored(
         assert scores == pytest.approx(predicted(folder, query), abs=1e-6)
         assert scores.tobytes() == reranker.score(query, TEXTS).tobytes()
     assert len(set(reranker.score(QUERY, TEXTS).tolist())) == len(TEXTS)
+
+
+def test_a_model_with_a_prompt_of_its_own_is_left_to_the_library(
+    registry: ModelRegistry, rerankers: Rerankers, folder: Path, edit: Edit
+) -> None:
+    plain = predicted(folder)
+    prompts: dict[str, object] = {"prompts": {"q": "tall: "}, "default_prompt_name": "q"}
+    edit(folder / "config_sentence_transformers.json", prompts)
+    reranker = rerankers.get(registry.add("ce", folder))
+    assert reranker.report.reason == "the library scores them"
+    assert reranker.score(QUERY, TEXTS) == pytest.approx(predicted(folder), abs=1e-6)
+    assert reranker.score(QUERY, TEXTS) != pytest.approx(plain, abs=1e-6)
+
+
+def test_what_is_compiled_agrees_with_the_library(
+    registry: ModelRegistry, artefacts: ArtefactStore, folder: Path
+) -> None:
+    compiler = QueryCompiler(CompiledFiles(artefacts))
+    manifest = measure_reranker(folder, {}, Choices())
+    report = compiler.register(folder, manifest)
+    assert report.precision, report.reason
+    assert report.agreement is not None
+    assert report.agreement.largest_difference < 0.0142
+    version = registry.add("ce", folder)
+    reranker = Reranker.load(version, artefacts, device="cpu", compiler=compiler)
+    assert reranker.report.precision
+    many = TEXTS * 5
+    scores = reranker.score(QUERY, many)
+    assert scores[: len(TEXTS)] == pytest.approx(predicted(folder), abs=0.01)
+    assert scores.tobytes() == reranker.score(QUERY, many).tobytes()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.05])
+def test_scores_agree_where_they_differ_by_little_of_their_range(share: float) -> None:
+    exact = np.linspace(-8.0, 8.0, 9, dtype=np.float32)[:, None]
+    actual = exact.copy()
+    actual[4] += 16.0 * share
+    form: Any = Played(
+        {score: other for [score], [other] in zip(exact.tolist(), actual, strict=True)}
+    )
+    pairs: Any = [Score(score) for [score] in exact.tolist()]
+    found = measure(form, Sample(pairs, exact), 128)
+    assert found.largest_difference == pytest.approx(share, rel=1e-3)
+    assert found.holds == (share < 0.01)
 
 
 def test_a_manifest_keeps_the_kind_and_an_encoders_stays_as_it_was(
@@ -211,3 +282,12 @@ def test_damage_is_seen_when_it_is_loaded(
     for _ in range(2):
         with pytest.raises(ArtefactDamaged):
             rerankers.get(version)
+
+
+def test_scores_that_are_no_numbers_fail(
+    registry: ModelRegistry, rerankers: Rerankers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reranker = rerankers.get(registry.add("ce", folder))
+    monkeypatch.setattr(reranker, "_activated", lambda logits: np.full_like(logits, np.nan))
+    with pytest.raises(EncodingFailed, match="ce@1 gave NaN or infinity"):
+        reranker.score(QUERY, TEXTS)
