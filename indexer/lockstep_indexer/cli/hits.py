@@ -101,6 +101,8 @@ class Answers:
                 yield Text(f"     {_explained(hit)}", "faint")
             if hit.boosts is not None:
                 yield Text(f"     {_boosted(hit.boosts)}", "faint")
+            if hit.rerank is not None:
+                yield Text(f"     {_reranked(hit.rerank)}", "faint")
 
 
 def rendered(
@@ -153,10 +155,16 @@ def _boosted(boosts: "Json") -> str:
     return f"base {boosts['base']:.4f} · " + " · ".join(parts)
 
 
+def _reranked(rerank: "Json") -> str:
+    before = f"rank {rerank['rank_before']}, score {rerank['score_before']:.4f} before"
+    return f"reranked: {rerank['score']:.4f}, {before}"
+
+
 def _footer(answer: "SearchResponse") -> Text:
     took = answer.took_ms
-    return Text(
-        f"{answer.index_version} · {answer.model_version} · {took.total:.1f} ms "
-        f"(encode {took.encode:.1f}, search {took.search:.1f})",
-        "faint",
-    )
+    stages = f"encode {took.encode:.1f}, search {took.search:.1f}"
+    models = answer.model_version
+    if answer.reranker is not None:
+        stages += f", rerank {took.rerank:.1f}"
+        models += f" · {answer.reranker}"
+    return Text(f"{answer.index_version} · {models} · {took.total:.1f} ms ({stages})", "faint")

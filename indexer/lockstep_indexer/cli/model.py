@@ -1,27 +1,19 @@
 """`lockstep model`: add, list and show model versions."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import RenderableType
-from rich.text import Text
 
-from lockstep_indexer.cli.options import FILLING, command
-from lockstep_indexer.cli.render import (
-    age,
-    done,
-    facts,
-    heading,
-    megabytes,
-    moment,
-    next_step,
-    note,
-    table,
+from lockstep_indexer.cli.model_facts import (
+    manifest_rendered,
+    models_table,
+    summary,
+    use_of,
+    version_json,
 )
-from lockstep_indexer.cli.session import Json, Session
-
-if TYPE_CHECKING:
-    from lockstep.models.registry import ModelVersion
+from lockstep_indexer.cli.options import FILLING, command
+from lockstep_indexer.cli.render import done, facts, note
+from lockstep_indexer.cli.session import Session
 
 
 def dims(text: str) -> list[int]:
@@ -89,8 +81,8 @@ def add(
     session.show(
         {**version_json(version), "created": version.created},
         said,
-        facts(_summary(version)),
-        next_step(f"lockstep reindex CORPUS --model {version.ref}", "Build an index with it"),
+        facts(summary(version)),
+        use_of(version),
     )
 
 
@@ -98,7 +90,9 @@ def list_models(session: Session) -> None:
     """List the model versions of this workspace."""
     with session.workspace() as workspace:
         versions = workspace.models.list()
-    session.show({"models": [version_json(version) for version in versions]}, _table(versions))
+    session.show(
+        {"models": [version_json(version) for version in versions]}, models_table(versions)
+    )
 
 
 def show(
@@ -114,103 +108,7 @@ def show(
     with session.workspace() as workspace:
         version = workspace.models.resolve(ref)
     manifest = version.manifest.to_json()
-    session.show({**version_json(version), "manifest": manifest}, *_manifest(version))
-
-
-def version_json(version: "ModelVersion") -> Json:
-    """A model version as every command's --json shows it."""
-    manifest = version.manifest
-    return {
-        "ref": version.ref,
-        "kind": version.kind,
-        "name": version.name,
-        "version": version.version,
-        "digest": version.digest,
-        "dim": manifest.dim,
-        "max_tokens": manifest.max_tokens,
-        "matryoshka_dims": list(manifest.matryoshka_dims),
-        "created_at": version.created_at,
-        "query_encoder": manifest.query_encoder,
-    }
-
-
-def _table(versions: list["ModelVersion"]) -> RenderableType:
-    if not versions:
-        return next_step("lockstep model add NAME PATH", "No model yet; add one")
-    made = table(
-        "model", "dim", "tokens", "Matryoshka", "size", "digest", "added",
-        right=["dim", "tokens", "size"],
-    )  # fmt: skip
-    for version in versions:
-        manifest = version.manifest
-        made.add_row(
-            Text(version.ref, "name"),
-            f"{manifest.dim:,}",
-            f"{manifest.max_tokens:,}",
-            ", ".join(map(str, manifest.matryoshka_dims)) or "–",
-            megabytes(manifest.size),
-            Text(version.digest[:12], "faint"),
-            age(version.created_at),
-        )
-    return made
-
-
-def _summary(version: "ModelVersion") -> list[tuple[str, object]]:
-    manifest = version.manifest
-    return [
-        ("digest", version.digest),
-        ("vectors", f"{manifest.dim} dimensions, {manifest.similarity} similarity"),
-        ("sees", f"{manifest.max_tokens:,} tokens"),
-        ("Matryoshka", ", ".join(map(str, manifest.matryoshka_dims)) or "no: no prefilter"),
-        ("query prompt", repr(manifest.query_prompt) if manifest.query_prompt else ""),
-        ("document prompt", repr(manifest.document_prompt) if manifest.document_prompt else ""),
-        *_queries(manifest.query_encoder),
-    ]
-
-
-def _queries(fields: Json) -> list[tuple[str, object]]:
-    """What was compiled for queries when the model was added, and what that is worth."""
-    from lockstep.models.compilation_report import CompilationReport
-
-    if not fields:
-        return [("queries", "encoded by torch; nothing was compiled when it was added")]
-    report = CompilationReport.from_json(fields)
-    if report.agreement is None:
-        return [("queries", f"encoded by torch: {report.reason}")]
-    saved = f"{report.query_ms:.1f} ms a query, torch {report.torch_ms:.1f} ms"
-    return [
-        ("queries", f"compiled by {report.engine} in {report.precision}: {saved}"),
-        (
-            "agreement",
-            f"cosine {report.agreement.cosine:.5f} or more with torch, {report.texts} texts",
-        ),
-        ("compiled on", report.processor),
-    ]
-
-
-def _manifest(version: "ModelVersion") -> list[RenderableType]:
-    manifest = version.manifest
-    files = table("file", "size", "SHA-256", right=["size"])
-    for path, entry in manifest.files.items():
-        files.add_row(path, megabytes(entry.size), Text(entry.sha256[:12], "faint"))
-    lineage = [(str(key), value) for key, value in manifest.lineage.items()]
-    packages = ", ".join(f"{name} {number}" for name, number in manifest.packages.items())
-    return [
-        heading(version.ref, f"added {moment(version.created_at)}"),
-        facts(
-            [
-                *_summary(version),
-                ("pooling", manifest.pooling),
-                ("normalised", "by the model itself" if manifest.normalised else "by Lockstep"),
-                ("tokenizer", manifest.tokenizer_digest[:12]),
-                ("size", megabytes(manifest.size)),
-                ("measured with", packages),
-                *((f"lineage: {key}", value) for key, value in lineage),
-            ]
-        ),
-        Text(""),
-        files,
-    ]
+    session.show({**version_json(version), "manifest": manifest}, *manifest_rendered(version))
 
 
 def add_to(app: typer.Typer) -> None:

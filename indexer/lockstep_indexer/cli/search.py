@@ -29,6 +29,8 @@ from lockstep_indexer.cli.search_options import (
     PinOption,
     PrefilterOption,
     QueriesArgument,
+    RerankCandidatesOption,
+    RerankOption,
     RrfKOption,
 )
 from lockstep_indexer.cli.session import Json, Session
@@ -57,6 +59,8 @@ def search(
     group_by: GroupByOption = None,
     group_size: GroupSizeOption = 1,
     min_score: MinScoreOption = None,
+    rerank: RerankOption = None,
+    rerank_candidates: RerankCandidatesOption = None,
     diversity: DiversityOption = None,
     highlight: HighlightOption = None,
     cursor: CursorOption = None,
@@ -67,10 +71,13 @@ def search(
 ) -> None:
     """Search a corpus; show the best passages.
 
-    Scores are comparable within one answer only; higher is better. Times are milliseconds.
+    Scores are comparable within one answer only; higher is better. With --rerank they are the
+    reranker's. Times are milliseconds.
     """
     if candidates is not None and prefilter is False:
         raise typer.BadParameter("--candidates and --no-prefilter contradict each other.")
+    if rerank_candidates is not None and rerank is None:
+        raise typer.BadParameter("--rerank-candidates needs --rerank, which names a reranker.")
     asked = _asked(queries, like)
     from lockstep.search.request import GroupChoice, Mode, SearchRequest
 
@@ -92,6 +99,7 @@ def search(
             cursor=cursor,
             facets=cast("list[Facet]", facet or []),
             boosts=cast("list[Boost]", boost or []),
+            rerank=choices.rerank(rerank, rerank_candidates, limit + offset),
         )
         for query in asked
     ]

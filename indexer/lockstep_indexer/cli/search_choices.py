@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from lockstep.search.diversity import DiversityChoice
     from lockstep.search.highlights import HighlightChoice
     from lockstep.search.request import Fusion, PrefilterChoice
+    from lockstep.search.rerank import RerankChoice
 
 
 def diversity(relevance: float | None, window: int) -> "DiversityChoice | None":
@@ -14,6 +15,14 @@ def diversity(relevance: float | None, window: int) -> "DiversityChoice | None":
     if relevance is None:
         return None
     return DiversityChoice(relevance, candidates=max(window, DiversityChoice.candidates))
+
+
+def rerank(model: str | None, candidates: int | None, window: int) -> "RerankChoice | None":
+    from lockstep.search.rerank import RerankChoice
+
+    if model is None:
+        return None
+    return RerankChoice(model, candidates or max(window, RerankChoice.candidates))
 
 
 def highlight(by: str | None) -> "HighlightChoice | None":

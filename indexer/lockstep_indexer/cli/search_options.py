@@ -159,6 +159,26 @@ MinScoreOption = Annotated[
         rich_help_panel=SHOWING,
     ),
 ]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REF",
+        help="Put the best hits in the order of this reranker: name@version, or name (the newest).",
+        show_default=False,
+        rich_help_panel=RANKING,
+    ),
+]
+RerankCandidatesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=200,
+        metavar="N",
+        help="How many hits --rerank reads; 50 if left out, or as many as are shown.",
+        show_default=False,
+        rich_help_panel=RANKING,
+    ),
+]
 DiversityOption = Annotated[
     float | None,
     typer.Option(

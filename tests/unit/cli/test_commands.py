@@ -1,10 +1,12 @@
 """What each command does, on a real workspace."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from lockstep.testing import tiny_reranker
 from lockstep_indexer import demo
 from lockstep_indexer.cli import errors
 
@@ -241,3 +243,27 @@ def test_search_takes_each_fusion(reading: Cli) -> None:
     refused = reading("search", "docs", "csv", "--fusion", "convex", "--rrf-k", "10")
     assert refused.code == 1
     assert "convex, which has no k" in refused.err
+
+
+def test_search_reranks_by_a_model_that_was_added(cli: Cli, tmp_path: Path) -> None:
+    added = cli("model", "add", "ce", tiny_reranker(tmp_path / "ce"))
+    assert "--rerank ce@1" in added.out
+    assert {m["ref"]: m["kind"] for m in cli("model", "list", "--json").json["models"]} == {
+        "ce@1": "reranker", "other@1": "encoder", "tiny@1": "encoder",
+    }  # fmt: skip
+    assert "one of a query and a passage, through sigmoid" in cli("model", "show", "ce").out
+    options = ("-n", "5", "--rerank", "ce", "--rerank-candidates", "20", "--explain")
+    shown = cli("search", "docs", "csv reader", *options)
+    assert re.search(r"reranked: 0\.\d+, rank \d+, score \d\.\d+ before", shown.out)
+    assert "· tiny@1 · ce@1 ·" in shown.out
+    [answer] = cli("search", "docs", "csv reader", *options, "--json").json["answers"]
+    assert answer["reranker"] == "ce@1"
+    assert [hit["score"] for hit in answer["hits"]] == sorted(
+        (hit["score"] for hit in answer["hits"]), reverse=True
+    )
+    alone = cli("search", "docs", "csv", "--rerank-candidates", "20")
+    assert (alone.code, "needs --rerank" in alone.err) == (2, True)
+    missing = cli("search", "docs", "csv", "--rerank", "nope")
+    assert (missing.code, "No reranker is 'nope'. Known: ce@1" in missing.err) == (1, True)
+    wrong = cli("reindex", "docs", "--model", "ce")
+    assert (wrong.code, "ce@1 is a reranker" in wrong.err) == (1, True)
