@@ -92,13 +92,17 @@ def test_the_threshold_is_one_of_the_scores_that_are_shown(workspace: Workspace)
     assert ask(workspace, limit=20, score_threshold=threshold).hits == everything[:8]
 
 
-def test_diversity_chooses_among_what_was_reranked(workspace: Workspace) -> None:
-    best = ask(workspace, limit=10).hits
-    same = ask(workspace, limit=10, diversity=DiversityChoice(relevance=1.0, candidates=10))
-    assert same.hits == best
-    varied = ask(workspace, limit=10, diversity=DiversityChoice(relevance=0.1, candidates=10))
-    assert varied.hits != best
-    assert sorted(varied.hits, key=lambda hit: -hit.score) == best
+def test_diversity_chooses_among_the_best_that_were_reranked(workspace: Workspace) -> None:
+    def documents(relevance: float | None) -> list[str]:
+        choice = None if relevance is None else DiversityChoice(relevance, candidates=10)
+        rerank = RerankChoice("ce@1", candidates=50)
+        found = ask(workspace, limit=10, rerank=rerank, diversity=choice)
+        return [hit.document_id for hit in found.hits]
+
+    best = documents(None)
+    assert documents(1.0) == best
+    assert documents(0.0) != best
+    assert sorted(documents(0.0)) == sorted(best)
 
 
 def test_what_cannot_rerank_is_named(workspace: Workspace) -> None:
