@@ -9,10 +9,12 @@ TORCH ?= torch==2.13.0
 # Of `make crash`.
 CYCLES ?= 100
 SEED ?= 7
+# Of `make fuzz`.
+EXAMPLES ?= 500
 DATABASE ?= sqlite
 ENGINE ?= embedded
 
-.PHONY: help demo test check fix bench crash clean
+.PHONY: help demo test check fix bench crash fuzz clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -44,6 +46,10 @@ bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
 
 crash: $(VENV)/.ready  ## kill -9 at every moment, restart, check; CYCLES, SEED, DATABASE=postgresql, ENGINE=stand-in or URL
 	$(BIN)/python -m crash --cycles $(CYCLES) --seed $(SEED) --database $(DATABASE) --engine $(ENGINE)
+
+fuzz: $(VENV)/.ready  ## thousands of requests against the OpenAPI document; EXAMPLES of each route, SEED
+	LOCKSTEP_FUZZ_EXAMPLES=$(EXAMPLES) LOCKSTEP_FUZZ_SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout=3600 \
+		tests/e2e/test_openapi.py
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) lockstep-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from lockstep import __version__
@@ -15,6 +16,7 @@ from lockstep.api import (
     feedback,
     health,
     metrics,
+    openapi,
     problems,
     search,
     trials,
@@ -29,9 +31,13 @@ from lockstep.settings import Settings
 
 
 class _App(FastAPI):
+    keys_required = False
+
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = _with_key(_with_problem_media_type(super().openapi()))
+            self.openapi_schema = openapi.completed(
+                super().openapi(), keys_required=self.keys_required
+            )
         return self.openapi_schema
 
 
@@ -55,7 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # the id of a document may end in one
         responses=problems.DEFAULT,
+        generate_unique_id_function=_operation_id,
     )
+    app.keys_required = settings.security.require_key is True
     # The last one added meets a request first.
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
     line = Line(settings.search_places, settings.search_wait_s)
@@ -77,6 +85,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def _operation_id(route: APIRoute) -> str:
+    """What generated clients call it: search, search_batch, documents_upsert, trials_start."""
+    noun = str(route.tags[0]) if route.tags else ""
+    return route.name if route.name.startswith(noun) else f"{noun}_{route.name}"
+
+
 def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
     return {
         "allow_origins": origins,
@@ -86,24 +100,3 @@ def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
         ],
         "expose_headers": ["X-Request-Id", "Retry-After"],
     }
-
-
-def _with_key(schema: dict[str, Any]) -> dict[str, Any]:
-    """A key in either header; none, where the server asks for none."""
-    schema.setdefault("components", {})["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "lsk_..."},
-        "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-    }
-    return {**schema, "security": [{"bearer": []}, {"header": []}, {}]}
-
-
-def _with_problem_media_type(schema: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI declares every response as the media type of its success."""
-    for path in schema["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if status >= "400":  # "default" too
-                    response["content"] = {
-                        problems.MEDIA_TYPE: response["content"]["application/json"]
-                    }
-    return schema

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from lockstep.actor import request_id
 from lockstep.errors import (
@@ -34,6 +35,7 @@ from lockstep.errors import (
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 MAX_FIELDS_NAMED = 20
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 # The nearest class on an error's way up decides.
 STATUS: Mapping[type[LockstepError], int] = {
@@ -151,8 +153,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
-        problem = plain_problem(error.status_code, _http_detail(request, error))
-        return ProblemResponse(problem, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        problem = plain_problem(error.status_code, _http_detail(request, error, headers))
+        return ProblemResponse(problem, headers)
 
     # The server logs the traceback: Starlette raises the error again after this response.
     @app.exception_handler(Exception)
@@ -163,13 +168,22 @@ def install(app: FastAPI) -> None:
         return ProblemResponse(problem, {"X-Request-Id": name} if name else None)
 
 
-def _http_detail(request: Request, error: HTTPException) -> str:
+def _allowed(request: Request) -> list[str]:
+    """The methods that are possible here; Starlette names those of the first route alone."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(one.matches({**request.scope, "method": method})[0] is Match.FULL for one in routes)
+    ]
+
+
+def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str:
     path = request.url.path
     if error.status_code == 404:
         return f"There is nothing at '{path}'; /docs lists what there is."
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return f"{request.method} is not possible at '{path}'; possible is {allowed}."
+        return f"{request.method} is not possible at '{path}'; possible is {headers['Allow']}."
     if error.status_code == 400:  # only FastAPI raises it, where even the JSON reader gave up
         return "The body cannot be read as JSON: it is not UTF-8, or nested too deeply."
     return error.detail

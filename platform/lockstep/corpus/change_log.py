@@ -28,7 +28,8 @@ from lockstep.corpus.schema import corpora, documents
 from lockstep.errors import CorpusNotFound, DocumentNotFound, InvalidInput
 from lockstep.failpoints import reached
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+NAME_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
+_NAME = re.compile(NAME_PATTERN)
 _ROWS_AT_ONCE = 1000
 
 

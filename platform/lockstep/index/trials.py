@@ -24,6 +24,7 @@ from lockstep.index.versions import IndexVersion, State
 TRIABLE = frozenset({State.CANDIDATE, State.RETIRED})
 # The rest is answered by the live version, whose times the candidate's are held against.
 MAX_CANARY = 0.95
+MAX_LATENCY_RATIO = 1000
 
 
 class TrialState(StrEnum):
@@ -74,9 +75,9 @@ class Exposure:
             raise InvalidInput(
                 f"max_error_share is {self.max_error_share}; expected at least 0, below 1."
             )
-        if not 1 <= self.max_latency_ratio <= 1000:
+        if not 1 <= self.max_latency_ratio <= MAX_LATENCY_RATIO:
             raise InvalidInput(
-                f"max_latency_ratio is {self.max_latency_ratio}; expected 1 to 1000."
+                f"max_latency_ratio is {self.max_latency_ratio}; expected 1 to {MAX_LATENCY_RATIO}."
             )
 
 

@@ -23,6 +23,8 @@ from lockstep.store.port import METADATA, Json, VectorStore
 
 MAX_BOOSTS = 10
 MAX_WEIGHT = 100.0
+HALF_LIFE_DAYS = (1 / 1440, 36_500.0)
+MIDPOINT = (1e-9, 1e15)
 DAY_S = 86_400.0
 
 
@@ -49,7 +51,7 @@ class RecencyBoost:
 
     def __post_init__(self) -> None:
         _check(self.kind, self.field, self.weight)
-        _check_number("half_life_days", self.half_life_days, least=1 / 1440, most=36_500.0)
+        _check_number("half_life_days", self.half_life_days, *HALF_LIFE_DAYS)
         if not isinstance(self.now, datetime):
             raise InvalidInput(f"The now of a boost is {self.now!r}; expected a time.")
 
@@ -72,7 +74,7 @@ class PopularityBoost:
 
     def __post_init__(self) -> None:
         _check(self.kind, self.field, self.weight)
-        _check_number("midpoint", self.midpoint, least=1e-9, most=1e15)
+        _check_number("midpoint", self.midpoint, *MIDPOINT)
 
     @property
     def function(self) -> PayloadFunction:
@@ -178,10 +180,10 @@ def _check(kind: str, name: str, weight: float) -> None:
             f"The boost of kind {kind} is of '{name}', which may have several values; expected "
             "a field with one."
         )
-    _check_number("weight", weight, least=0.0, most=MAX_WEIGHT)
+    _check_number("weight", weight, 0.0, MAX_WEIGHT)
 
 
-def _check_number(name: str, value: float, *, least: float, most: float) -> None:
+def _check_number(name: str, value: float, least: float, most: float) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
     if not fits:
         raise InvalidInput(f"The {name} of a boost is {value!r}; expected {least:g} to {most:g}.")

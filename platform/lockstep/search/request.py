@@ -20,6 +20,9 @@ MAX_QUERY_BYTES = 16_384
 MAX_WINDOW = 1_000  # offset + limit
 MAX_FIELD_CHARS = 256
 MAX_GROUP_SIZE = 100
+MAX_RRF_K = 10_000
+MAX_WEIGHT = 1_000
+MAX_CANDIDATES = 10_000  # of the prefilter
 MAX_BATCH = 100  # searches
 MAX_COMPARED = 50  # hits whose sentences are encoded
 
@@ -93,8 +96,8 @@ class Fusion:
     def _check_k(self) -> None:
         if self.k is None:
             return
-        if not 1 <= self.k <= 10_000:
-            raise InvalidInput(f"fusion.k is {self.k}; expected 1 to 10000.")
+        if not 1 <= self.k <= MAX_RRF_K:
+            raise InvalidInput(f"fusion.k is {self.k}; expected 1 to {MAX_RRF_K}.")
         if self.method != FusionMethod.RRF:
             raise InvalidInput(
                 f"fusion.k is {self.k}, but the method is {self.method}, which has no k.",
@@ -103,8 +106,10 @@ class Fusion:
 
     def _check_weights(self) -> None:
         given = [w for w in (self.dense_weight, self.lexical_weight) if w is not None]
-        if not all(0 <= weight <= 1_000 for weight in given):
-            raise InvalidInput(f"fusion.weights are {given}; expected numbers from 0 to 1000.")
+        if not all(0 <= weight <= MAX_WEIGHT for weight in given):
+            raise InvalidInput(
+                f"fusion.weights are {given}; expected numbers from 0 to {MAX_WEIGHT}."
+            )
         if len(given) == 2 and not any(given):
             raise InvalidInput("fusion.weights are both 0; expected one above 0.")
         if self.method == FusionMethod.CONVEX and len(given) == 1 and given[0] > 1:
@@ -127,8 +132,10 @@ class PrefilterChoice:
     candidates: int | None = None  # None: as many as the prefilter gate found to be needed
 
     def __post_init__(self) -> None:
-        if self.candidates is not None and not 1 <= self.candidates <= 10_000:
-            raise InvalidInput(f"prefilter.candidates is {self.candidates}; expected 1 to 10000.")
+        if self.candidates is not None and not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise InvalidInput(
+                f"prefilter.candidates is {self.candidates}; expected 1 to {MAX_CANDIDATES}."
+            )
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,18 @@ from pydantic_core import PydanticCustomError
 
 from lockstep.corpus.documents import MAX_ID_BYTES, shown
 
+
+def checked(**limits: Any) -> Any:
+    """Limits as OpenAPI tells them, of a value whose own class checks them and says more."""
+    return Field(json_schema_extra=limits)
+
+
+NO_NUL = r"^[^\u0000]*$"
+
 Metadata = dict[str, Any]
-DocumentId = Annotated[StrictStr, Field(max_length=MAX_ID_BYTES)]
+DocumentId = Annotated[
+    StrictStr, Field(max_length=MAX_ID_BYTES), checked(minLength=1, pattern=NO_NUL)
+]
 Reason = Annotated[StrictStr, Field(max_length=2_000)]
 VersionNumber = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 

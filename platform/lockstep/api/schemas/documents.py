@@ -9,19 +9,24 @@ from pydantic import (
     StrictStr,
 )
 
-from lockstep.api.schemas.body import Body, DocumentId, Metadata
+from lockstep.api.schemas.body import NO_NUL, Body, DocumentId, Metadata, checked
 from lockstep.corpus.batches import WriteResult
 from lockstep.corpus.documents import MAX_TITLE_BYTES, Document
 
 MAX_DOCUMENTS = 1000  # of one call
+_SOME_WORDS = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
 
 
 class DocumentBody(Body):
     other_fields_hint: ClassVar[str] = "Put fields of your own into metadata."
 
     id: DocumentId
-    text: StrictStr  # as long as max_document_bytes in the settings allows
-    title: Annotated[StrictStr, Field(max_length=MAX_TITLE_BYTES)] | None = None
+    text: Annotated[
+        StrictStr, checked(minLength=1, pattern=_SOME_WORDS)
+    ]  # as long as max_document_bytes in the settings allows
+    title: (
+        Annotated[StrictStr, Field(max_length=MAX_TITLE_BYTES), checked(pattern=NO_NUL)] | None
+    ) = None
     metadata: Metadata | None = None
 
     def document(self) -> Document:

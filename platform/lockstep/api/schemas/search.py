@@ -12,11 +12,14 @@ from pydantic import (
     StrictStr,
 )
 
-from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber
+from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber, checked
 from lockstep.errors import InvalidInput
 from lockstep.index.trials import Arm
+from lockstep.search import boosts, diversity
 from lockstep.search.boosts import (
+    HALF_LIFE_DAYS,
     MAX_BOOSTS,
+    MIDPOINT,
     Boost,
     PopularityBoost,
     RecencyBoost,
@@ -24,12 +27,17 @@ from lockstep.search.boosts import (
 )
 from lockstep.search.cursor import MAX_CURSOR_CHARS
 from lockstep.search.diversity import DiversityChoice
-from lockstep.search.facets import MAX_FACETS, Facet
-from lockstep.search.highlights import HighlightChoice
+from lockstep.search.facets import MAX_FACETS, MAX_VALUES, Facet
+from lockstep.search.highlights import MAX_SENTENCES, HighlightChoice
 from lockstep.search.request import (
     MAX_BATCH,
+    MAX_CANDIDATES,
     MAX_FIELD_CHARS,
+    MAX_GROUP_SIZE,
     MAX_QUERY_BYTES,
+    MAX_RRF_K,
+    MAX_WEIGHT,
+    MAX_WINDOW,
     Fusion,
     FusionMethod,
     GroupChoice,
@@ -44,8 +52,8 @@ from lockstep.store.payload_indexes import MAX_FIELD_LENGTH
 class WeightsBody(Body):
     """Left out: as the method has them."""
 
-    dense: float | None = None
-    lexical: float | None = None
+    dense: Annotated[StrictFloat, checked(minimum=0, maximum=MAX_WEIGHT)] | None = None
+    lexical: Annotated[StrictFloat, checked(minimum=0, maximum=MAX_WEIGHT)] | None = None
 
 
 class FusionBody(Body):
@@ -58,7 +66,9 @@ class FusionBody(Body):
     """
 
     method: FusionMethod = Fusion.method
-    k: StrictInt | None = Field(default=None, description="Of rrf alone; left out: 60.")
+    k: Annotated[StrictInt, checked(minimum=1, maximum=MAX_RRF_K)] | None = Field(
+        default=None, description="Of rrf alone; left out: 60."
+    )
     weights: WeightsBody = WeightsBody()
 
     def fusion(self) -> Fusion:
@@ -70,7 +80,7 @@ class PrefilterBody(Body):
     """Take `candidates` nearest by the first `dims` dimensions, then rescore them in full."""
 
     dims: StrictInt | None = None
-    candidates: StrictInt | None = Field(
+    candidates: Annotated[StrictInt, checked(minimum=1, maximum=MAX_CANDIDATES)] | None = Field(
         None, description="Left out: as many as were measured to be needed."
     )
 
@@ -81,10 +91,10 @@ class PrefilterBody(Body):
 class GroupBody(Body):
     """At most `size` hits for each value of a metadata field; hits without it are left out."""
 
-    field: Annotated[StrictStr, Field(max_length=MAX_FIELD_CHARS)] = Field(
+    field: Annotated[StrictStr, Field(max_length=MAX_FIELD_CHARS), checked(pattern=r"\S")] = Field(
         description="Dots lead into objects."
     )
-    size: StrictInt = GroupChoice.size
+    size: Annotated[StrictInt, checked(minimum=1, maximum=MAX_GROUP_SIZE)] = GroupChoice.size
 
     def choice(self) -> GroupChoice:
         return GroupChoice(self.field, self.size)
@@ -93,10 +103,10 @@ class GroupBody(Body):
 class DiversityBody(Body):
     """Maximal marginal relevance: hits that are good, and unlike those before them."""
 
-    relevance: float = Field(
+    relevance: Annotated[StrictFloat, checked(minimum=0, maximum=1)] = Field(
         DiversityChoice.relevance, description="1: the plain order; 0: only novelty counts."
     )
-    candidates: StrictInt = Field(
+    candidates: Annotated[StrictInt, checked(minimum=1, maximum=diversity.MAX_CANDIDATES)] = Field(
         DiversityChoice.candidates, description="How many of the best hits to choose from."
     )
 
@@ -125,7 +135,9 @@ class RerankBody(Body):
 class HighlightBody(Body):
     """The best sentences of each hit."""
 
-    sentences: StrictInt = HighlightChoice.sentences
+    sentences: Annotated[StrictInt, checked(minimum=1, maximum=MAX_SENTENCES)] = (
+        HighlightChoice.sentences
+    )
     by_meaning: StrictBool = Field(
         HighlightChoice.by_meaning,
         description="Whether the model compares sentences with the query, which takes time; else "
@@ -136,12 +148,15 @@ class HighlightBody(Body):
         return HighlightChoice(self.sentences, self.by_meaning)
 
 
-MetadataField = Annotated[StrictStr, Field(max_length=MAX_FIELD_LENGTH)]
+MetadataField = Annotated[StrictStr, Field(max_length=MAX_FIELD_LENGTH), checked(minLength=1)]
+Weight = Annotated[StrictFloat, checked(minimum=0, maximum=boosts.MAX_WEIGHT)]
 
 
 class FacetBody(Body):
     field: MetadataField = Field(description="A metadata field that the index version indexes.")
-    limit: StrictInt = Field(Facet.limit, description="Values at most; 1 to 100.")
+    limit: Annotated[StrictInt, checked(minimum=1, maximum=MAX_VALUES)] = Field(
+        Facet.limit, description="Values at most."
+    )
 
     def facet(self) -> Facet:
         """Raises InvalidInput."""
@@ -153,8 +168,10 @@ class RecencyBody(Body):
 
     kind: Literal["recency"]
     field: MetadataField
-    half_life_days: StrictFloat
-    weight: StrictFloat
+    half_life_days: Annotated[
+        StrictFloat, checked(minimum=HALF_LIFE_DAYS[0], maximum=HALF_LIFE_DAYS[1])
+    ]
+    weight: Weight
     now: datetime | None = Field(
         None, description="Left out: the server's time, to the minute. UTC where it has no zone."
     )
@@ -170,8 +187,8 @@ class PopularityBody(Body):
 
     kind: Literal["popularity"]
     field: MetadataField
-    midpoint: StrictFloat
-    weight: StrictFloat
+    midpoint: Annotated[StrictFloat, checked(minimum=MIDPOINT[0], maximum=MIDPOINT[1])]
+    weight: Weight
 
     def boost(self) -> Boost:
         """Raises InvalidInput."""
@@ -187,8 +204,8 @@ class SearchBody(Body):
     like: DocumentId | None = Field(
         None, description="More like this document, instead of a query: its id."
     )
-    limit: StrictInt = SearchRequest.limit
-    offset: StrictInt = SearchRequest.offset
+    limit: Annotated[StrictInt, checked(minimum=1, maximum=MAX_WINDOW)] = SearchRequest.limit
+    offset: Annotated[StrictInt, checked(minimum=0, maximum=MAX_WINDOW - 1)] = SearchRequest.offset
     mode: Mode = Mode.HYBRID
     filter: dict[str, Any] | None = Field(
         None, description="Qdrant's filter JSON; its keys are metadata fields."
@@ -201,7 +218,9 @@ class SearchBody(Body):
     fusion: FusionBody = FusionBody()
     group_by_document: StrictBool = True
     group_by: GroupBody | None = None
-    score_threshold: float | None = Field(None, description="Hits that score less are left out.")
+    score_threshold: StrictFloat | None = Field(
+        None, description="Hits that score less are left out."
+    )
     rerank: RerankBody | StrictBool = Field(
         default=False, description="Scores are then those of what reranks."
     )

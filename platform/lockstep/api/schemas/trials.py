@@ -1,35 +1,42 @@
 """Trials."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     Field,
+    StrictFloat,
 )
 
-from lockstep.api.schemas.body import Body, Reason, VersionNumber
-from lockstep.index.trials import Exposure, TrialState
+from lockstep.api.schemas.body import Body, Reason, VersionNumber, checked
+from lockstep.index.trials import MAX_CANARY, MAX_LATENCY_RATIO, Exposure, TrialState
 from lockstep.search.trial_report import TrialReport
+
+Share = Annotated[StrictFloat, checked(minimum=0, maximum=1)]
 
 
 class TrialBody(Body):
     version: VersionNumber | None = Field(
         default=None, description="Left out: the newest candidate."
     )
-    shadow: float = Field(
+    shadow: Share = Field(
         default=0.0, description="Share of live searches that is repeated on it, unseen."
     )
-    canary: float = Field(default=0.0, description="Share of callers that it answers.")
-    interleave: float = Field(
+    canary: Annotated[StrictFloat, checked(minimum=0, maximum=MAX_CANARY)] = Field(
+        default=0.0, description="Share of callers that it answers."
+    )
+    interleave: Share = Field(
         default=0.0, description="Share of callers that both versions answer, in turns."
     )
-    max_error_share: float = Field(
+    max_error_share: Annotated[StrictFloat, checked(minimum=0, exclusiveMaximum=1)] = Field(
         default=Exposure.max_error_share, description="More failures of it stop the trial."
     )
-    max_latency_ratio: float = Field(
-        default=Exposure.max_latency_ratio,
-        description="Its p95 over that of the live version; a larger one stops the trial.",
+    max_latency_ratio: Annotated[StrictFloat, checked(minimum=1, maximum=MAX_LATENCY_RATIO)] = (
+        Field(
+            default=Exposure.max_latency_ratio,
+            description="Its p95 over that of the live version; a larger one stops the trial.",
+        )
     )
     reason: Reason = Field(default="", description="Why; kept in the history.")
 
