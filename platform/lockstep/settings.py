@@ -70,6 +70,7 @@ TEMPLATE = """\
 # Where `lockstep serve` listens. What others can reach asks for API keys: lockstep key create
 # host = "127.0.0.1"
 # port = 7333
+# workers = 1                # processes; several need a Qdrant server. Each has places of its own
 
 # Log lines of the server: "text" for people, "json" for machines.
 # log_format = "text"
@@ -105,7 +106,7 @@ TEMPLATE = """\
 # [security]
 # require_key = "auto"       # if there is a key, or others can reach the host; or true, or false
 # open_metrics = false       # whether /metrics answers without a key
-# rate_per_s = 0.0           # requests of each key and server; 0: no limit. A key may have its own
+# rate_per_s = 0.0           # requests of each key and worker; 0: no limit. A key may have its own
 # rate_burst_s = 2.0         # how many seconds' worth of them may come at once
 # cors_origins = []          # web pages that may ask: ["https://shop.example"]
 # audit_path = ""            # a file that the audit lines of servers and commands are added to
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
     max_document_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 7333
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     gates: GateSettings = GateSettings()
     log_format: Literal["text", "json"] = "text"
     query_log: QueryLogSettings = QueryLogSettings()

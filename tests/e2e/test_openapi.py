@@ -36,7 +36,10 @@ def _config(key: str | None) -> SchemathesisConfig:
     settings: dict[str, Any] = {
         "seed": SEED,
         "parameters": {"path.corpus": "docs"},
-        "checks": {"positive_data_acceptance": {"expected-statuses": _ACCEPTED}},
+        "checks": {
+            "positive_data_acceptance": {"expected-statuses": _ACCEPTED},
+            "negative_data_rejection": {"expected-statuses": ["4xx"]},
+        },
         "generation": {"max-examples": EXAMPLES},
         "phases": {
             "examples": {"enabled": False},

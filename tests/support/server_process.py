@@ -25,6 +25,7 @@ def _serve(root: Path, log: Path, environment: dict[str, str]) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
     os.environ.update(environment)
+    sys.stdin = None  # uvicorn hands it on to its workers; the fork server's cannot be
     os.setsid()  # a Ctrl-C in the terminal is for the tests
     serve(load_settings(root))
 

@@ -25,6 +25,16 @@ def serve(
             help="Port to listen on; 0 takes a free one. By default as in lockstep.toml.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Processes that answer; several need a Qdrant server. By default as in "
+            "lockstep.toml.",
+        ),
+    ] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Log every request to stderr.")
     ] = True,
@@ -34,7 +44,8 @@ def serve(
     Ctrl-C ends it. Promotions and rollbacks from other terminals take effect within a second.
     """
     settings = session.settings()
-    chosen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "workers": workers}
+    chosen = {key: value for key, value in given.items() if value is not None}
     from lockstep.api.server import serve as run
 
     def ready(url: str) -> None:

@@ -8,6 +8,7 @@ take longer, the answer is 503 with Retry-After, before the body is even parsed.
 import re
 import time
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,8 +33,9 @@ class Line:
         self._max_wait_s = max_wait_s
         self._turn_s = _FIRST_GUESS_S  # how long a turn lasts, on average
         self._waiting: deque[anyio.Event] = deque()
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_refusal: Callable[[], None] = lambda: None
         self.busy = 0
-        self.refused = 0  # since the start
 
     @property
     def waiting(self) -> int:
@@ -45,7 +47,7 @@ class Line:
             return
         wait_s = (len(self._waiting) + 1) * self._turn_s / self._places
         if wait_s > self._max_wait_s:
-            self.refused += 1
+            self.on_refusal()
             raise Overloaded(
                 f"The server is busy: a search would wait {wait_s:.1f} s for its turn, and at most "
                 f"{self._max_wait_s:g} s are allowed.",
@@ -57,6 +59,7 @@ class Line:
         if self.busy >= self._places:
             return False
         self.busy += 1
+        self.on_change()
         return True
 
     async def begin(self) -> None:
@@ -65,6 +68,7 @@ class Line:
             return
         called = anyio.Event()
         self._waiting.append(called)
+        self.on_change()
         try:
             await called.wait()
         except BaseException:
@@ -72,6 +76,7 @@ class Line:
                 self._pass_on()
             else:
                 self._waiting.remove(called)
+                self.on_change()
             raise
 
     def end(self, took_s: float) -> None:
@@ -84,6 +89,7 @@ class Line:
             self._waiting.popleft().set()
         else:
             self.busy -= 1
+        self.on_change()
 
 
 class Admission:

@@ -1,9 +1,13 @@
 """The FastAPI app."""
 
+import gc
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+from anyio import sleep
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -26,8 +30,13 @@ from lockstep.api.admission import Admission, Line
 from lockstep.api.auth import Authentication, require_safe
 from lockstep.api.limits import BodyLimit, max_body_bytes
 from lockstep.api.request_log import RequestLog
-from lockstep.api.running import run_parts
+from lockstep.api.running import Running, run_parts
+from lockstep.errors import Unavailable
 from lockstep.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
 
 
 class _App(FastAPI):
@@ -41,15 +50,21 @@ class _App(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The API of one workspace, which it opens when it starts and closes when it ends."""
+def create_app(settings: Settings, *, url: str = "", figures: Path | None = None) -> FastAPI:
+    """The API of one workspace, which it opens when it starts and closes when it ends.
+
+    `url` is told to commands that look for servers; `figures` is where workers share their metrics.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = run_parts(settings)
-        app.state.running = await run_sync(parts.__enter__)
+        parts, app.state.running = await _opened(settings, patient=figures is not None)
         try:
             require_safe(settings, app.state.running.keys)
+            app.state.running.follower.url = url
+            if figures is not None:  # a worker's own process
+                gc.collect()
+                gc.freeze()  # what was loaded stays: to look through all of it takes 0.3 s
             yield
         finally:
             await run_sync(parts.__exit__, None, None, None)
@@ -81,8 +96,23 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for noun in (search, embeddings, feedback, documents, versions, trials, health):
         app.include_router(noun.router)
-    metrics.install(app, line)
+    metrics.install(app, line, figures)
     return app
+
+
+async def _opened(
+    settings: Settings, *, patient: bool
+) -> tuple[AbstractContextManager[Running], Running]:
+    """The running parts. A worker waits for what is away: others go on answering meanwhile."""
+    while True:
+        parts = run_parts(settings)
+        try:
+            return parts, await run_sync(parts.__enter__)
+        except Unavailable as error:
+            if not patient:
+                raise
+            logger.warning("this worker has not started yet: %s", error)
+            await sleep(_RETRY_S)
 
 
 def _operation_id(route: APIRoute) -> str:

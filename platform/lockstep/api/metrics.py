@@ -4,6 +4,8 @@ Labels are bounded: a route is its template, and a corpus becomes a value only o
 """
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 from anyio import CapacityLimiter
@@ -13,6 +15,7 @@ from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +23,7 @@ from lockstep import __version__
 from lockstep.api.admission import Line
 from lockstep.api.caller import needs
 from lockstep.api.standing import Standing
+from lockstep.api.worker_processes import WorkerProcesses
 from lockstep.corpus.api_key import Scope as KeyScope
 from lockstep.search.request import Mode, SearchResponse
 
@@ -34,20 +38,31 @@ _OTHER = "other"
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own."""
+    """The metrics of one app, in a registry of its own.
 
-    def __init__(self) -> None:
+    `shared` is the folder in which several workers keep their figures; a scrape of any of them
+    tells those of all.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
         self.registry = CollectorRegistry()
+        self.scraped = CollectorRegistry() if shared else self.registry
         # Of its own, so that no number of slow searches holds up a scrape.
         self.scrapes = CapacityLimiter(1)
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        if shared is None:
+            ProcessCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
+        else:
+            MultiProcessCollector(self.scraped, str(shared))  # type: ignore[no-untyped-call]
+            self.scraped.register(WorkerProcesses())
         Gauge(
             "lockstep_build_info",
             "1, with Lockstep's version.",
             ["version"],
             registry=self.registry,
+            multiprocess_mode="max",
         ).labels(__version__).set(1)
+        self._sum("lockstep_workers", "Processes of this server that answer requests.").set(1)
         self._requests = Counter(
             "lockstep_http_requests_total",
             "Requests answered.",
@@ -69,7 +84,7 @@ class Metrics:
         )
         self._stage_seconds = Histogram(
             "lockstep_search_stage_seconds",
-            "Time of a search by stage: encode, search, rerank, and total, which is all of it.",
+            "Time of a search by stage: encode, search, rerank, highlight; total is all of it.",
             ["corpus", "mode", "stage"],
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
@@ -77,16 +92,23 @@ class Metrics:
 
     def watch(self, line: Line) -> None:
         """Tell how many searches are at work and in line, and how many were refused."""
-        for name, help_text, value in (
-            ("lockstep_searches_at_work", "Searches that have their turn.", lambda: line.busy),
-            (
-                "lockstep_searches_waiting",
-                "Searches that wait for their turn.",
-                lambda: line.waiting,
-            ),
-            ("lockstep_searches_refused", "Searches refused as too many.", lambda: line.refused),
-        ):
-            Gauge(name, help_text, registry=self.registry).set_function(value)
+        at_work = self._sum("lockstep_searches_at_work", "Searches that have their turn.")
+        waiting = self._sum("lockstep_searches_waiting", "Searches that wait for their turn.")
+        refused = Counter(
+            "lockstep_searches_refused_total",
+            "Searches refused because too many wait.",
+            registry=self.registry,
+        )
+
+        def tell() -> None:
+            at_work.set(line.busy)
+            waiting.set(line.waiting)
+
+        line.on_change, line.on_refusal = tell, refused.inc
+
+    def _sum(self, name: str, help_text: str) -> Gauge:
+        """A gauge whose values of several workers are added up."""
+        return Gauge(name, help_text, registry=self.registry, multiprocess_mode="livesum")
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         method = method if method in METHODS else _OTHER
@@ -96,13 +118,17 @@ class Metrics:
     def observe_search(self, corpus: str, mode: Mode, response: SearchResponse) -> None:
         """Count an answer. That there is one shows that the corpus is no made-up name."""
         self._searches.labels(corpus, response.index_version, response.model_version).inc()
-        took = {"search": response.took_ms.search, "total": response.took_ms.total}
-        if mode is not Mode.LEXICAL:  # which encodes nothing
-            took["encode"] = response.took_ms.encode
-        if response.reranker is not None:
-            took["rerank"] = response.took_ms.rerank
-        for stage, milliseconds in took.items():
+        for stage, milliseconds in stages(response, mode):
             self._stage_seconds.labels(corpus, mode.value, stage).observe(milliseconds / 1000)
+
+
+def stages(response: SearchResponse, mode: Mode) -> Iterator[tuple[str, float]]:
+    """What a search went through, with milliseconds: no stage that it did not have."""
+    for stage, milliseconds in vars(response.took_ms).items():
+        if stage == "encode" and mode is Mode.LEXICAL:  # which encodes nothing
+            continue
+        if milliseconds > 0 or stage in ("encode", "search", "total"):
+            yield stage, milliseconds
 
 
 class RequestMetrics:
@@ -140,11 +166,11 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", _OTHER)
 
 
-def install(app: FastAPI, line: Line) -> None:
+def install(app: FastAPI, line: Line, shared: Path | None = None) -> None:
     """Measure the app, and answer at /metrics. Call it after every other middleware is added."""
-    metrics = Metrics()
+    metrics = Metrics(shared)
     metrics.watch(line)
-    metrics.registry.register(Standing(lambda: getattr(app.state, "running", None)))
+    metrics.scraped.register(Standing(lambda: getattr(app.state, "running", None)))
     app.state.metrics = metrics
     app.add_middleware(RequestMetrics, metrics=metrics)
     app.include_router(router)
@@ -164,5 +190,5 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 async def scrape(request: Request, metrics: MetricsDep) -> Response:
     """Figures in Prometheus's format; answers within a second whatever is down."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    body = await run_sync(encode, metrics.registry, limiter=metrics.scrapes)
+    body = await run_sync(encode, metrics.scraped, limiter=metrics.scrapes)
     return Response(body, headers={"content-type": content_type})

@@ -156,7 +156,7 @@ def test_a_full_server_refuses_searches_and_answers_all_else(client: TestClient)
         assert refused.headers["Retry-After"] == "1"
         assert refused.headers["X-Request-Id"] == refused.json()["request_id"]
         assert client.get("/v1/corpora/docs").status_code == 200
-        assert "lockstep_searches_refused 1.0" in client.get("/metrics").text
+        assert "lockstep_searches_refused_total 1.0" in client.get("/metrics").text
     finally:
         line.busy, line._max_wait_s = busy, 1.0
     assert client.post(PATH, json={"query": "red"}).status_code == 200
