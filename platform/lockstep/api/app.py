@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import sleep
 from anyio.to_thread import run_sync
@@ -23,6 +23,7 @@ from lockstep.api import (
     openapi,
     problems,
     search,
+    telemetry,
     trials,
     versions,
 )
@@ -33,6 +34,9 @@ from lockstep.api.request_log import RequestLog
 from lockstep.api.running import Running, run_parts
 from lockstep.errors import Unavailable
 from lockstep.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +54,13 @@ class _App(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings, *, url: str = "", figures: Path | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    url: str = "",
+    figures: Path | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> FastAPI:
     """The API of one workspace, which it opens when it starts and closes when it ends.
 
     `url` is told to commands that look for servers; `figures` is where workers share their metrics.
@@ -92,6 +102,7 @@ def create_app(settings: Settings, *, url: str = "", figures: Path | None = None
     )
     if settings.security.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.security.cors_origins))
+    telemetry.install(app, tracer_provider)
     app.add_middleware(RequestLog)
     problems.install(app)
     for noun in (search, embeddings, feedback, documents, versions, trials, health):

@@ -4,7 +4,7 @@ Labels are bounded: a route is its template, and a corpus becomes a value only o
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +90,8 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.on_search: Callable[[str, str, SearchResponse], None] = lambda *_: None
+
     def watch(self, line: Line) -> None:
         """Tell how many searches are at work and in line, and how many were refused."""
         at_work = self._sum("lockstep_searches_at_work", "Searches that have their turn.")
@@ -118,6 +120,7 @@ class Metrics:
     def observe_search(self, corpus: str, mode: Mode, response: SearchResponse) -> None:
         """Count an answer. That there is one shows that the corpus is no made-up name."""
         self._searches.labels(corpus, response.index_version, response.model_version).inc()
+        self.on_search(corpus, mode.value, response)
         for stage, milliseconds in stages(response, mode):
             self._stage_seconds.labels(corpus, mode.value, stage).observe(milliseconds / 1000)
 
@@ -171,6 +174,7 @@ def install(app: FastAPI, line: Line, shared: Path | None = None) -> None:
     metrics = Metrics(shared)
     metrics.watch(line)
     metrics.scraped.register(Standing(lambda: getattr(app.state, "running", None)))
+    metrics.on_search = app.state.traces.searched
     app.state.metrics = metrics
     app.add_middleware(RequestMetrics, metrics=metrics)
     app.include_router(router)

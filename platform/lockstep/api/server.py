@@ -18,6 +18,7 @@ from lockstep.api.auth import require_safe
 from lockstep.api.key_ring import KeyRing
 from lockstep.api.logs import log_config
 from lockstep.api.running import run_parts
+from lockstep.api.telemetry import provider_from_environment
 from lockstep.api.workers import HUNG_S, WorkerApp, WorkerConfig, Workers, shared_figures
 from lockstep.bootstrap import assemble
 from lockstep.errors import InvalidSetting, Unavailable
@@ -57,9 +58,10 @@ def serve(settings: Settings, *, access_log: bool = True, on_ready: Ready | None
 
 
 def _serve_alone(settings: Settings, on_ready: Ready) -> None:
+    traces = provider_from_environment()  # before anything is opened that it traces
     with listening(settings) as listener, run_parts(settings) as running:
         require_safe(settings, running.keys)
-        app = create_app(settings)
+        app = create_app(settings, tracer_provider=traces)
         app.state.running = running
         running.follower.url = url_of(listener)
         gc.collect()

@@ -26,6 +26,7 @@ from uvicorn.supervisors import Multiprocess
 
 from lockstep.api.app import create_app
 from lockstep.api.logs import log_config
+from lockstep.api.telemetry import provider_from_environment
 from lockstep.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class WorkerApp:
 
     def __call__(self) -> FastAPI:
         threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-        return create_app(self.settings, url=self.url, figures=self.figures)
+        traces = provider_from_environment()
+        return create_app(self.settings, url=self.url, figures=self.figures, tracer_provider=traces)
 
 
 class WorkerConfig(uvicorn.Config):
