@@ -51,8 +51,8 @@ class Traces:
         whole = self._tracer.start_span("search corpus", attributes=attributes, start_time=start)
         inside, at = set_span_in_context(whole), start
         # In the order in which they follow each other.
-        for stage in sorted(took, key=_ORDER.index):
-            if took[stage] > 0:
+        for stage in _ORDER:
+            if took.get(stage, 0) > 0:
                 ends = at + int(took[stage] * 1e6)
                 span = self._tracer.start_span(stage, inside, attributes=attributes, start_time=at)
                 span.end(ends)

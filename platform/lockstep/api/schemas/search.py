@@ -15,7 +15,7 @@ from pydantic import (
 from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber, checked
 from lockstep.errors import InvalidInput
 from lockstep.index.trials import Arm
-from lockstep.search import boosts, diversity
+from lockstep.search import boosts, diversity, rerank
 from lockstep.search.boosts import (
     HALF_LIFE_DAYS,
     MAX_BOOSTS,
@@ -122,7 +122,7 @@ class RerankBody(Body):
         description="A reranker: name@version, or name for its newest. Left out: the late "
         "interaction vectors of the index version.",
     )
-    candidates: StrictInt = Field(
+    candidates: Annotated[StrictInt, checked(minimum=1, maximum=rerank.MAX_CANDIDATES)] = Field(
         RerankChoice.candidates,
         description="How many of the best hits to rerank; what lies behind them is not shown.",
     )
