@@ -58,10 +58,17 @@ class TimedStore:
         return result
 
     def retrieve(
-        self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        with_late: bool = False,
     ) -> list[Record]:
         started = time.perf_counter()
-        result: list[Record] = self.store.retrieve(collection, ids, with_vectors=with_vectors)
+        result: list[Record] = self.store.retrieve(
+            collection, ids, with_vectors=with_vectors, with_late=with_late
+        )
         self.seconds += time.perf_counter() - started
         return result
 

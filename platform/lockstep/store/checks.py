@@ -20,12 +20,14 @@ from lockstep.errors import (
 from lockstep.store.payload_indexes import COUNTED_TYPES
 from lockstep.store.port import (
     DENSE,
+    LATE,
     PREFILTER,
     Branch,
     CollectionSchema,
     DenseBranch,
     FacetCount,
     Json,
+    LateBranch,
     Points,
     Vector,
 )
@@ -45,6 +47,7 @@ def check_points(collection: str, schema: CollectionSchema, points: Points) -> N
         )
     if points.prefilter is not None and schema.prefilter_dim is not None:
         _check_columns(collection, PREFILTER, points.prefilter, schema.prefilter_dim)
+    _check_late(collection, schema, points)
     for point_id in points.ids:
         canonical_id(point_id)
 
@@ -52,6 +55,8 @@ def check_points(collection: str, schema: CollectionSchema, points: Points) -> N
 def check_branches(collection: str, schema: CollectionSchema, branches: Sequence[Branch]) -> None:
     """Raise where a branch cannot be asked of the collection."""
     for branch in branches:
+        if isinstance(branch, LateBranch):
+            _check_late_query(collection, schema, branch)
         if not isinstance(branch, DenseBranch):
             continue
         _check_query(collection, branch.using, branch.vector, _dim(collection, schema, branch))
@@ -115,6 +120,27 @@ def _check_query(collection: str, name: str, vector: Vector, expected: int) -> N
         )
     if not np.isfinite(vector).all():
         raise EncodingFailed(f"The {name} query vector holds NaN or infinity.")
+
+
+def _check_late(collection: str, schema: CollectionSchema, points: Points) -> None:
+    if (points.late is None) != (schema.late_dim is None):
+        raise DimensionMismatch(
+            f"Collection '{collection}' has {'no' if schema.late_dim is None else 'a'} place for "
+            f"the vectors of tokens, the points have {'none' if points.late is None else 'some'}."
+        )
+    for matrix in points.late or ():
+        if schema.late_dim is not None:
+            _check_columns(collection, LATE, matrix, schema.late_dim)
+        if not len(matrix):  # the engines refuse the whole batch, and do not say why
+            raise EncodingFailed("A passage has no vectors of tokens; expected one at least.")
+
+
+def _check_late_query(collection: str, schema: CollectionSchema, branch: LateBranch) -> None:
+    if schema.late_dim is None:
+        raise SearchUnsupported(f"Collection '{collection}' has no vectors of tokens.")
+    _check_columns(collection, LATE, branch.vectors, schema.late_dim)
+    if not len(branch.vectors) or not np.isfinite(branch.vectors).all():
+        raise EncodingFailed("The query has no vectors of tokens, or NaN or infinity in them.")
 
 
 def _dim(collection: str, schema: CollectionSchema, branch: DenseBranch) -> int:

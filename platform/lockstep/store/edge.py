@@ -132,12 +132,19 @@ class EdgeStore:
         return Page([Record(*record) for record in records], next_id)
 
     def retrieve(
-        self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        with_late: bool = False,
     ) -> list[Record]:
         wanted = [canonical_id(point_id) for point_id in ids]
-        records: list[PlainRecord] = self._collection(collection).call(
-            "retrieve", wanted, with_vectors
-        )
+        opened = self._collection(collection)
+        names: list[str] = []
+        if with_vectors or with_late:
+            names = opened.schema().vector_names(vectors=with_vectors, late=with_late)
+        records: list[PlainRecord] = opened.call("retrieve", wanted, names)
         found = {record[0]: Record(*record) for record in records}
         return [found[point_id] for point_id in wanted if point_id in found]
 

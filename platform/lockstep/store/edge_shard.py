@@ -20,11 +20,13 @@ from lockstep.store.port import (
     BM25,
     DENSE,
     DOCUMENT_ID,
+    LATE,
     PREFILTER,
     Branch,
     CollectionSchema,
     DenseBranch,
     Json,
+    LateBranch,
     SparseVector,
 )
 
@@ -75,6 +77,7 @@ class Shard:
             points.dense,
             prefilters,
             points.sparse(),
+            points.late_matrices(),
             json.loads(points.payloads),
             strict=True,
         )
@@ -100,6 +103,8 @@ class Shard:
         """The number of points, whether those worth a graph are in one, whether to optimise."""
         info = self._shard.info()
         graphs = sum(info.points_count * dim * 4 > FULL_SCAN_KB * 1024 for dim in self._dims)
+        if graphs and self.schema.late_dim is not None:
+            graphs += 1  # without a graph, and counted as indexed where the others are
         expected = info.points_count * (1 + graphs)  # the sparse vectors are indexed at once
         ready = info.indexed_vectors_count >= MIN_INDEXED * expected
         many = max(MIN_CHANGED, MAX_DELETED * info.points_count)
@@ -125,8 +130,8 @@ class Shard:
         )
         return [_plain(record) for record in records], None if next_id is None else str(next_id)
 
-    def retrieve(self, ids: Sequence[str], with_vectors: bool) -> list[PlainRecord]:
-        records = self._shard.retrieve(list(ids), True, with_vectors)
+    def retrieve(self, ids: Sequence[str], vectors: list[str]) -> list[PlainRecord]:
+        records = self._shard.retrieve(list(ids), True, vectors or False)
         return [_plain(record) for record in records]
 
     def search(self, branches: Sequence[Branch], filter: Json | None) -> list[list[RankedPoint]]:
@@ -158,6 +163,8 @@ class Shard:
             params = self._params(fetched, exact=branch.exact)
             if branch.prefilter is not None:
                 prefetches = [self._prefetch(branch, filter)]
+        elif isinstance(branch, LateBranch):
+            query, params = _nearest(branch.vectors, LATE), engine.SearchParams(exact=True)
         else:
             vector = engine.SparseVector(
                 branch.vector.indices.tolist(), branch.vector.values.tolist()
@@ -196,6 +203,8 @@ def _config(schema: CollectionSchema) -> engine.EdgeConfig:
     vectors = {DENSE: _vector(schema, schema.dense_dim, quantized=schema.quantization == "int8")}
     if schema.prefilter_dim is not None:
         vectors[PREFILTER] = _vector(schema, schema.prefilter_dim, quantized=False)
+    if schema.late_dim is not None:
+        vectors[LATE] = _late(schema, schema.late_dim)
     return engine.EdgeConfig(
         vectors=vectors,
         sparse_vectors={BM25: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
@@ -209,11 +218,10 @@ def _config(schema: CollectionSchema) -> engine.EdgeConfig:
 
 
 def _vector(schema: CollectionSchema, dim: int, *, quantized: bool) -> engine.EdgeVectorParams:
-    kinds = engine.VectorStorageDatatype
     return engine.EdgeVectorParams(
         dim,
         engine.Distance.Cosine,
-        datatype=kinds.Float16 if schema.datatype == "float16" else kinds.Float32,
+        datatype=_datatype(schema),
         hnsw_config=engine.HnswIndexConfig(schema.hnsw_m, schema.hnsw_ef_construct, FULL_SCAN_KB),
         quantization_config=engine.ScalarQuantizationConfig(
             engine.ScalarType.Int8, quantile=0.99, always_ram=True
@@ -223,16 +231,36 @@ def _vector(schema: CollectionSchema, dim: int, *, quantized: bool) -> engine.Ed
     )
 
 
+def _late(schema: CollectionSchema, dim: int) -> engine.EdgeVectorParams:
+    """A search compares a few of them: no graph, and no memory of their own."""
+    return engine.EdgeVectorParams(
+        dim,
+        engine.Distance.Dot,  # the model decides about lengths; cosine would normalise its vectors
+        on_disk=True,
+        datatype=_datatype(schema),
+        multivector_config=engine.MultiVectorConfig(engine.MultiVectorComparator.MaxSim),
+        hnsw_config=engine.HnswIndexConfig(0, schema.hnsw_ef_construct, FULL_SCAN_KB),
+    )
+
+
+def _datatype(schema: CollectionSchema) -> engine.VectorStorageDatatype:
+    kinds = engine.VectorStorageDatatype
+    return kinds.Float16 if schema.datatype == "float16" else kinds.Float32
+
+
 def _point(
     point_id: str,
     dense: Any,
     prefilter: Any,
     sparse: tuple[list[int], list[float]],
+    late: Any,
     payload: Json,
 ) -> engine.Point:
     vectors = {DENSE: dense, BM25: engine.SparseVector(*sparse)}
     if prefilter is not None:
         vectors[PREFILTER] = prefilter
+    if late is not None:
+        vectors[LATE] = late
     return engine.Point(point_id, vectors, payload)
 
 
@@ -262,6 +290,7 @@ def _plain(record: engine.Record) -> PlainRecord:
         None
         if sparse is None
         else SparseVector(np.array(sparse.indices, np.uint32), np.array(sparse.values, np.float32)),
+        _array(vectors.get(LATE)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ class PackedPoints:
     indices: NDArray[np.uint32]
     values: NDArray[np.float32]
     payloads: str  # a JSON list
+    late: Vector | None = None  # (all tokens, late_dim)
+    late_ends: NDArray[np.int64] | None = None  # (n,), as `ends`
+
+    @property
+    def vector_bytes(self) -> int:
+        """Of the dense vectors and those of tokens."""
+        return self.dense.nbytes + (0 if self.late is None else self.late.nbytes)
 
     def sparse(self) -> Iterator[tuple[list[int], list[float]]]:
         start = 0
@@ -28,12 +36,20 @@ class PackedPoints:
             yield self.indices[start:end].tolist(), self.values[start:end].tolist()
             start = end
 
+    def late_matrices(self) -> Iterator[Vector | None]:
+        if self.late is None or self.late_ends is None:
+            yield from repeat(None, len(self.ids))
+            return
+        yield from np.split(self.late, self.late_ends[:-1])
+
 
 # One ranked point: id, score. Plain tuples unpickle several times faster.
 RankedPoint = tuple[str, float]
 
 # One stored point: id, payload, and its vectors where they were asked for.
-PlainRecord = tuple[str, dict[str, object], Vector | None, Vector | None, SparseVector | None]
+PlainRecord = tuple[
+    str, dict[str, object], Vector | None, Vector | None, SparseVector | None, Vector | None
+]
 
 
 def pack(points: Points) -> PackedPoints:
@@ -50,4 +66,8 @@ def pack(points: Points) -> PackedPoints:
         indices=np.concatenate([vector.indices for vector in vectors]).astype(np.uint32),
         values=np.concatenate([vector.values for vector in vectors]).astype(np.float32),
         payloads=payloads_as_json(points.payloads),
+        late=np.concatenate(points.late, dtype=np.float32) if points.late else None,
+        late_ends=np.cumsum([len(each) for each in points.late], dtype=np.int64)
+        if points.late
+        else None,
     )

@@ -79,7 +79,7 @@ class Worker:
         self._entry_id = entry_id
 
     def _upsert(self, points: Any) -> None:
-        self._require_space("upsert", RESERVE_BYTES + 4 * points.dense.nbytes)
+        self._require_space("upsert", RESERVE_BYTES + 4 * points.vector_bytes)
         self._opened().upsert(points)
 
     def _optimize(self) -> None:

@@ -1,11 +1,12 @@
 """What Lockstep asks of a vector store: collections of points, and aliases that name them.
 
 Every point of a collection carries a dense vector, a BM25 sparse vector, and, where the schema has
-one, a short prefix of the dense vector for prefiltering. Filters are Qdrant's filter JSON over the
-payload as it is stored. Adapters are safe to call from several threads.
+them, a short prefix of the dense vector for prefiltering, and vectors of all its tokens for late
+interaction. Filters are Qdrant's filter JSON over the payload as it is stored. Adapters are safe to
+call from several threads.
 """
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from lockstep.store.payload_indexes import PayloadType
 DENSE = "dense"
 PREFILTER = "prefilter"
 BM25 = "bm25"
+LATE = "late"  # the vectors of all tokens, for late interaction
 
 # The payload field that groups the passages of one document; every store indexes it.
 DOCUMENT_ID = "document_id"
@@ -44,13 +46,22 @@ class CollectionSchema:
     quantization: Literal["none", "int8"] = "none"
     # Fields to index beside the document id, by their path in the payload.
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)
+    late_dim: int | None = None  # of each token's vector
 
     def to_json(self) -> Json:
         """Without what came later and is not used, so that processes of before can read it."""
         fields = asdict(self)
-        if not self.payload_indexes:
-            del fields["payload_indexes"]
+        for name in ("payload_indexes", "late_dim"):
+            if not fields[name]:
+                del fields[name]
         return fields
+
+    def vector_names(self, *, vectors: bool, late: bool) -> list[str]:
+        """The names of what a point is read with: token vectors are large, so they go apart."""
+        names = [DENSE, BM25] if vectors else []
+        if vectors and self.prefilter_dim is not None:
+            names.append(PREFILTER)
+        return [*names, LATE] if late and self.late_dim is not None else names
 
 
 @dataclass(frozen=True)
@@ -80,20 +91,34 @@ class Points:
     prefilter: Vector | None  # (n, prefilter_dim), L2-normalised
     bm25: Sequence[SparseVector]
     payloads: Sequence[Json]
+    late: Sequence[Vector] | None = None  # each (tokens, late_dim)
 
     def __post_init__(self) -> None:
         columns: list[Sized] = [self.ids, self.dense, self.bm25, self.payloads]
-        if self.prefilter is not None:
-            columns.append(self.prefilter)
+        columns += [column for column in (self.prefilter, self.late) if column is not None]
         lengths = [len(column) for column in columns]
         if len(set(lengths)) > 1:
             raise ValueError(f"columns have lengths {lengths}; expected one length")
-        for name, matrix in ((DENSE, self.dense), (PREFILTER, self.prefilter)):
+        named = [(DENSE, self.dense), (PREFILTER, self.prefilter)]
+        for name, matrix in [*named, *((LATE, each) for each in self.late or ())]:
             if matrix is not None and not np.isfinite(matrix).all():
                 raise ValueError(f"{name} vectors hold NaN or infinity")
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def parts(self, size: int) -> Iterator["Points"]:
+        """The same points, at most `size` at once."""
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield Points(
+                ids=self.ids[rows],
+                dense=self.dense[rows],
+                prefilter=None if self.prefilter is None else self.prefilter[rows],
+                bm25=self.bm25[rows],
+                payloads=self.payloads[rows],
+                late=None if self.late is None else self.late[rows],
+            )
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,7 @@ class Record:
     dense: Vector | None = None
     prefilter: Vector | None = None
     bm25: SparseVector | None = None
+    late: Vector | None = None  # (tokens, late_dim)
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,19 @@ class SparseBranch:
     limit: int
 
 
-Branch = DenseBranch | SparseBranch
+@dataclass(frozen=True)
+class LateBranch:
+    """The best `limit` points by MaxSim, each compared: a filter should leave a few.
+
+    MaxSim: for each token of the query its largest dot product with a token of the passage; their
+    sum. Source: Khattab, Zaharia, SIGIR 2020.
+    """
+
+    vectors: Vector  # (tokens, late_dim)
+    limit: int
+
+
+Branch = DenseBranch | SparseBranch | LateBranch
 
 
 class Candidate(NamedTuple):  # there are hundreds in each search
@@ -244,9 +282,17 @@ class VectorStore(Protocol):
         """Read points in id order; `fields` names the payload fields to bring, None brings all."""
 
     def retrieve(
-        self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        with_late: bool = False,
     ) -> list[Record]:
-        """Read points by id, in the order asked for; ids that are not there are left out."""
+        """Read points by id, in the order asked for; ids that are not there are left out.
+
+        `with_vectors` brings all but the vectors of tokens, which `with_late` brings.
+        """
 
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None

@@ -56,6 +56,9 @@ _METADATA_KEY = "lockstep_metadata"
 _INDEXING_THRESHOLD_KB = 10_000
 # Shards may each name their own most frequent values only: ask for more than are wanted.
 FACET_MARGIN = 200
+# Points with the vectors of their tokens are a hundred times larger than others; as Python's
+# numbers, which the client takes, they would fill the memory.
+LATE_POINTS = 32
 
 # The local client takes the calls of a server and says that it ignores a part of them.
 _LOCAL_WARNINGS = (
@@ -166,6 +169,11 @@ class QdrantStore:
         self._calls.begin_building()
         replaced = None if keep_newer_than is None else not_newer_than(keep_newer_than)
         condition = _filter(collection, replaced)
+        at_once = len(points) if points.late is None else LATE_POINTS
+        for part in points.parts(max(1, at_once)):
+            self._upsert(collection, part, condition)
+
+    def _upsert(self, collection: str, points: Points, condition: models.Filter | None) -> None:
         left: Sequence[models.PointStruct] = point_structs(points)
 
         def send_some(name: str) -> Sequence[models.PointStruct]:
@@ -234,22 +242,36 @@ class QdrantStore:
         return Page([record(item) for item in records], None if next_id is None else str(next_id))
 
     def retrieve(
-        self, collection: str, ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        with_late: bool = False,
     ) -> list[Record]:
         wanted = [canonical_id(point_id) for point_id in ids]
         records = self._calls.promptly(
             collection,
             "retrieve",
-            lambda: self._ask(
-                collection,
-                "retrieve",
-                lambda name: self._reader.retrieve(
-                    name, wanted, with_payload=True, with_vectors=with_vectors
-                ),
-            ),
+            lambda: self._retrieve(collection, wanted, with_vectors, with_late),
         )
         found = {str(item.id): record(item) for item in records}
         return [found[point_id] for point_id in wanted if point_id in found]
+
+    def _retrieve(
+        self, collection: str, ids: list[str], vectors: bool, late: bool
+    ) -> list[models.Record]:
+        names: list[str] = []
+        if vectors or late:
+            names = self._schema(collection).vector_names(vectors=vectors, late=late)
+        records: list[models.Record] = self._ask(
+            collection,
+            "retrieve",
+            lambda name: self._reader.retrieve(
+                name, ids, with_payload=True, with_vectors=names or False
+            ),
+        )
+        return records
 
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None

@@ -11,12 +11,14 @@ from lockstep.store.port import (
     BM25,
     DENSE,
     DOCUMENT_ID,
+    LATE,
     PREFILTER,
     Branch,
     Candidate,
     CollectionSchema,
     DenseBranch,
     Json,
+    LateBranch,
     Points,
     Record,
     SparseVector,
@@ -32,6 +34,8 @@ def vectors_config(
     vectors = {DENSE: _vector(schema, schema.dense_dim, on_disk, schema.quantization == "int8")}
     if schema.prefilter_dim is not None:
         vectors[PREFILTER] = _vector(schema, schema.prefilter_dim, on_disk, False)
+    if schema.late_dim is not None:
+        vectors[LATE] = _late(schema, schema.late_dim)
     return vectors
 
 
@@ -47,7 +51,9 @@ def payload_indexes(schema: CollectionSchema) -> dict[str, models.PayloadSchemaT
 
 def point_structs(points: Points) -> list[models.PointStruct]:
     prefilters = points.prefilter if points.prefilter is not None else [None] * len(points)
-    rows = zip(points.ids, points.dense, prefilters, points.bm25, points.payloads, strict=True)
+    late = points.late if points.late is not None else [None] * len(points)
+    columns = (points.ids, points.dense, prefilters, points.bm25, late, points.payloads)
+    rows = zip(*columns, strict=True)
     return [_point(*row) for row in rows]
 
 
@@ -58,6 +64,8 @@ def query_request(
     if isinstance(branch, DenseBranch):
         query: Any = branch.vector.tolist()
         using, params = branch.using, _params(fetched, quantized, exact=branch.exact)
+    elif isinstance(branch, LateBranch):
+        query, using, params = branch.vectors.tolist(), LATE, models.SearchParams(exact=True)
     else:
         query, using, params = _sparse(branch.vector), BM25, None
     return models.QueryRequest(
@@ -88,17 +96,17 @@ def record(stored: models.Record) -> Record:
         bm25=None
         if sparse is None
         else SparseVector(np.array(sparse.indices, np.uint32), np.array(sparse.values, np.float32)),
+        late=_array(vectors.get(LATE)),
     )
 
 
 def _vector(
     schema: CollectionSchema, dim: int, on_disk: bool, quantized: bool
 ) -> models.VectorParams:
-    float16 = schema.datatype == "float16"
     return models.VectorParams(
         size=dim,
         distance=models.Distance.COSINE,
-        datatype=models.Datatype.FLOAT16 if float16 else models.Datatype.FLOAT32,
+        datatype=_datatype(schema),
         on_disk=on_disk,
         hnsw_config=models.HnswConfigDiff(m=schema.hnsw_m, ef_construct=schema.hnsw_ef_construct),
         quantization_config=models.ScalarQuantization(
@@ -111,12 +119,32 @@ def _vector(
     )
 
 
+def _late(schema: CollectionSchema, dim: int) -> models.VectorParams:
+    """A search compares a few of them: no graph, and no memory of their own."""
+    return models.VectorParams(
+        size=dim,
+        distance=models.Distance.DOT,  # the model decides about lengths; cosine would normalise
+        datatype=_datatype(schema),
+        on_disk=True,
+        multivector_config=models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        ),
+        hnsw_config=models.HnswConfigDiff(m=0),
+    )
+
+
+def _datatype(schema: CollectionSchema) -> models.Datatype:
+    return models.Datatype.FLOAT16 if schema.datatype == "float16" else models.Datatype.FLOAT32
+
+
 def _point(
-    point_id: str, dense: Any, prefilter: Any, bm25: SparseVector, payload: Json
+    point_id: str, dense: Any, prefilter: Any, bm25: SparseVector, late: Any, payload: Json
 ) -> models.PointStruct:
     vectors: dict[str, Any] = {DENSE: dense.tolist(), BM25: _sparse(bm25)}
     if prefilter is not None:
         vectors[PREFILTER] = prefilter.tolist()
+    if late is not None:
+        vectors[LATE] = late.tolist()
     return models.PointStruct(id=point_id, vector=vectors, payload=payload)
 
 
