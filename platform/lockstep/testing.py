@@ -23,6 +23,13 @@ _CROSS_ENCODER = {
     "module_output_name": "scores",
 }
 
+_TOKENS = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+    "query_length": 32,
+}
+
 Weights = dict[str, NDArray[np.float32]]
 
 
@@ -93,6 +100,35 @@ def tiny_reranker(
     _write(target / "sentence_bert_config.json", _CROSS_ENCODER)
     activation = "torch.nn.modules.activation.Sigmoid"
     settings = {"model_type": "CrossEncoder", "activation_fn": activation}
+    _write(target / "config_sentence_transformers.json", settings)
+    return target
+
+
+def tiny_token_model(
+    folder: str | Path, *, seed: int = 0, dim: int = 16, prompts: dict[str, str] | None = None
+) -> Path:
+    """Write the BERT of `tiny_model` as a late interaction model: a vector for each token."""
+    target = tiny_model(folder, seed=seed, dim=dim)
+    (target / "1_Pooling" / "config.json").unlink()
+    (target / "1_Pooling").rmdir()
+    library = "sentence_transformers"
+    tokens = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+    modules = {
+        "": f"{library}.base.modules.transformer.Transformer",
+        "1_MultiVectorMask": f"{library}.multi_vector_encoder.modules.multi_vector_mask"
+        ".MultiVectorMask",
+        "2_Normalize": f"{library}.base.modules.normalize.Normalize",
+    }
+    listed = [
+        {"idx": place, "name": str(place), "path": path, "type": kind}
+        for place, (path, kind) in enumerate(modules.items())
+    ]
+    _write(target / "modules.json", listed)
+    for path, fields in (("1_MultiVectorMask", {"skiplist_words": []}), ("2_Normalize", tokens)):
+        (target / path).mkdir(exist_ok=True)
+        _write(target / path / "config.json", fields)
+    _write(target / "sentence_bert_config.json", _TOKENS)
+    settings = {"model_type": "MultiVectorEncoder", "prompts": prompts or {}}
     _write(target / "config_sentence_transformers.json", settings)
     return target
 

@@ -56,6 +56,9 @@ def use_of(version: "ModelVersion") -> Text:
     if version.kind is ModelKind.RERANKER:
         command = f"lockstep search CORPUS QUERY --rerank {version.ref}"
         return next_step(command, "Rerank with it")
+    if version.kind is ModelKind.LATE_INTERACTION:
+        command = f"lockstep reindex CORPUS --model REF --late-interaction {version.ref}"
+        return next_step(command, "Build an index that holds its vectors")
     return next_step(f"lockstep reindex CORPUS --model {version.ref}", "Build an index with it")
 
 
@@ -63,15 +66,17 @@ def summary(version: "ModelVersion") -> list[tuple[str, object]]:
     if version.kind is ModelKind.RERANKER:
         return _reranker_summary(version)
     manifest = version.manifest
+    late = version.kind is ModelKind.LATE_INTERACTION
+    each, none = ("of each token, ", "") if late else ("", "no: no prefilter")
     return [
         ("digest", version.digest),
         ("kind", version.kind.value),
-        ("vectors", f"{manifest.dim} dimensions, {manifest.similarity} similarity"),
+        ("vectors", f"{each}{manifest.dim} dimensions, {manifest.similarity} similarity"),
         ("sees", f"{manifest.max_tokens:,} tokens"),
-        ("Matryoshka", ", ".join(map(str, manifest.matryoshka_dims)) or "no: no prefilter"),
+        ("Matryoshka", ", ".join(map(str, manifest.matryoshka_dims)) or none),
         ("query prompt", repr(manifest.query_prompt) if manifest.query_prompt else ""),
         ("document prompt", repr(manifest.document_prompt) if manifest.document_prompt else ""),
-        *_queries(manifest.query_encoder),
+        *([] if late else _queries(manifest.query_encoder)),
     ]
 
 
@@ -151,5 +156,6 @@ def manifest_rendered(version: "ModelVersion") -> list[RenderableType]:
 def _vectors(version: "ModelVersion") -> list[tuple[str, object]]:
     if version.kind is ModelKind.RERANKER:
         return []
-    normalised = "by the model itself" if version.manifest.normalised else "by Lockstep"
+    other = "not at all" if version.kind is ModelKind.LATE_INTERACTION else "by Lockstep"
+    normalised = "by the model itself" if version.manifest.normalised else other
     return [("pooling", version.manifest.pooling), ("normalised", normalised)]

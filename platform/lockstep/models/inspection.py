@@ -18,7 +18,11 @@ _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt")
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation")
 # What sentence-transformers calls the kinds of models that Lockstep takes.
-_KINDS = {"SentenceTransformer": ModelKind.ENCODER, "CrossEncoder": ModelKind.RERANKER}
+_KINDS = {
+    "SentenceTransformer": ModelKind.ENCODER,
+    "CrossEncoder": ModelKind.RERANKER,
+    "MultiVectorEncoder": ModelKind.LATE_INTERACTION,
+}
 _SETTINGS_FILE = "config_sentence_transformers.json"
 # What a cross-encoder may do to its scores: the library would call anything below `torch`.
 _ACTIVATION = re.compile(
@@ -53,21 +57,32 @@ def _checked_kind(folder: Path) -> ModelKind:
             next_step="Merge it first: `model[0].auto_model.merge_and_unload()`, then save.",
         )
     declared = _settings(folder, _SETTINGS_FILE).get("model_type")
+    if declared == "ColBERT" or "HF_ColBERT" in _architectures(folder):
+        raise ModelRejected(
+            "The folder holds a ColBERT model as other libraries save it; expected the form of "
+            "sentence-transformers.",
+            next_step="Save it anew: `MultiVectorEncoder(PATH).save_pretrained(NEW_PATH)`.",
+        )
     if declared is None:
         return ModelKind.RERANKER if _is_bare_classifier(folder) else ModelKind.ENCODER
     if (kind := _KINDS.get(str(declared))) is None:
         raise ModelRejected(
             f"The folder holds a {declared}; expected a SentenceTransformer, which gives one dense "
-            "vector for a text, or a CrossEncoder, which gives one score for two texts."
+            "vector for a text, a CrossEncoder, which gives one score for two texts, or a "
+            "MultiVectorEncoder, which gives a vector for each token."
         )
     return kind
 
 
 def _is_bare_classifier(folder: Path) -> bool:
     """Cross-encoders of before sentence-transformers 5 have no modules.json."""
-    names = _settings(folder, "config.json").get("architectures")
-    first = str(names[0]) if isinstance(names, list) and names else ""
+    first = next(iter(_architectures(folder)), "")
     return not (folder / MODULES_FILE).is_file() and first.endswith("ForSequenceClassification")
+
+
+def _architectures(folder: Path) -> list[str]:
+    names = _settings(folder, "config.json").get("architectures")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _check_activation(folder: Path) -> None:

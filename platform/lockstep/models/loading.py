@@ -15,7 +15,9 @@ from tokenizers import Tokenizer
 from lockstep.errors import InvalidSetting, ModelRejected
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+
+    AnyModel = SentenceTransformer | CrossEncoder | MultiVectorEncoder
 
 # The libraries' verbosity belongs to the whole process: one load changes it at a time.
 _loading = threading.Lock()
@@ -38,6 +40,14 @@ def load_cross_encoder(folder: Path, *, device: str | None = None) -> "CrossEnco
     from sentence_transformers import CrossEncoder
 
     model: CrossEncoder = _load(CrossEncoder, folder, device)
+    return model
+
+
+def load_token_model(folder: Path, *, device: str | None = None) -> "MultiVectorEncoder":
+    """The same for a model that gives a vector for each token."""
+    from sentence_transformers import MultiVectorEncoder
+
+    model: MultiVectorEncoder = _load(MultiVectorEncoder, folder, device)
     return model
 
 
@@ -81,7 +91,7 @@ def usable_device(device: str | None) -> str:
     return device
 
 
-def fast_tokenizer(model: "SentenceTransformer | CrossEncoder") -> Tokenizer | None:
+def fast_tokenizer(model: "AnyModel") -> Tokenizer | None:
     """The model's own tokenizer; None where it has none of the fast kind."""
     tokenizer = getattr(model, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)

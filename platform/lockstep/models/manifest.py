@@ -20,6 +20,7 @@ class ModelKind(StrEnum):
 
     ENCODER = "encoder"  # a vector of each
     RERANKER = "reranker"  # one score of a query and a passage, read together
+    LATE_INTERACTION = "late-interaction"  # a vector of each token
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ModelManifest:
     """
 
     files: Mapping[str, FileEntry]  # by path relative to the artefact, with slashes
-    dim: int  # of a vector; 1 for a reranker's score
+    dim: int  # of a vector, or of each token's; 1 for a reranker's score
     max_tokens: int
     pooling: str
     normalised: bool  # whether the model's own modules end in an L2 normalisation

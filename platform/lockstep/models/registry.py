@@ -28,6 +28,7 @@ _DIGEST_PREFIX = re.compile(r"[0-9a-f]{7,64}")
 _GLOSS = {
     ModelKind.ENCODER: "an encoder, which gives vectors of texts",
     ModelKind.RERANKER: "a reranker, which scores a query and a passage together",
+    ModelKind.LATE_INTERACTION: "a late interaction model, which gives a vector of each token",
 }
 
 
@@ -143,7 +144,7 @@ class ModelRegistry:
 
     def _compiled(self, files: Path, manifest: ModelManifest) -> ModelManifest:
         """The manifest with what came of compiling the model for queries."""
-        if self._compiler is None:
+        if self._compiler is None or manifest.kind is ModelKind.LATE_INTERACTION:
             return manifest
         report = self._compiler.register(files, manifest)
         return replace(manifest, query_encoder=report.to_json())

@@ -19,7 +19,9 @@ from lockstep.models.module_list import read_json
 from lockstep.models.vectors import Vector, unusable_rows
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import SentenceTransformer
+
+    from lockstep.models.loading import AnyModel
 
 PROBES = ("A short sentence to test the model with.", "7 × 8 = 56; ¿qué? 世界", "a")
 _QUERY_NAMES = ("query",)
@@ -54,7 +56,7 @@ def measure(folder: Path, files: Mapping[str, FileEntry], choices: Choices) -> M
     vectors = _probe(model, max_tokens)
     _check_complete(folder, max_tokens, vectors)
     dim = vectors.shape[1]
-    prompts = _prompts(folder)
+    query_prompt, document_prompt = prompts_of(folder, choices)
     chosen = choices.matryoshka_dims
     return ModelManifest(
         files=files,
@@ -63,8 +65,8 @@ def measure(folder: Path, files: Mapping[str, FileEntry], choices: Choices) -> M
         pooling=_pooling(model),
         normalised=type(model[-1]).__name__ == "Normalize",
         similarity=str(model.similarity_fn_name),
-        query_prompt=_first(choices.query_prompt, prompts, _QUERY_NAMES),
-        document_prompt=_first(choices.document_prompt, prompts, _DOCUMENT_NAMES),
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
         matryoshka_dims=matryoshka_dims(folder, dim)
         if chosen is None
         else checked_dims(chosen, dim),
@@ -121,7 +123,7 @@ def _probe(model: "SentenceTransformer", max_tokens: int) -> Vector:
     return vectors
 
 
-def max_tokens_of(model: "SentenceTransformer | CrossEncoder", chosen: int | None) -> int:
+def max_tokens_of(model: "AnyModel", chosen: int | None) -> int:
     """The caller's limit, or the model's own; never more than it has positions for."""
     own = model.max_seq_length
     positions = getattr(getattr(model[0], "config", None), "max_position_embeddings", None)
@@ -134,6 +136,15 @@ def max_tokens_of(model: "SentenceTransformer | CrossEncoder", chosen: int | Non
             + (f", and at most the model's {positions} positions." if positions else ".")
         )
     return chosen
+
+
+def prompts_of(folder: Path, choices: Choices) -> tuple[str, str]:
+    """For queries and for documents."""
+    prompts = _prompts(folder)
+    return (
+        _first(choices.query_prompt, prompts, _QUERY_NAMES),
+        _first(choices.document_prompt, prompts, _DOCUMENT_NAMES),
+    )
 
 
 def _prompts(folder: Path) -> dict[str, str]:
@@ -164,7 +175,7 @@ def _pooling(model: "SentenceTransformer") -> str:
     return "+".join(modes) or "none"
 
 
-def tokenizer_digest(model: "SentenceTransformer | CrossEncoder") -> str:
+def tokenizer_digest(model: "AnyModel") -> str:
     tokenizer = fast_tokenizer(model)
     if not isinstance(tokenizer, Tokenizer):
         raise ModelRejected(
