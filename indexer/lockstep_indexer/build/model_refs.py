@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockstep.bootstrap import Workspace
 from lockstep.errors import ModelNotFound
+from lockstep.index.late_interaction import LateInteraction
 from lockstep.models.registry import ModelVersion
 
 
@@ -20,6 +21,14 @@ def resolve_or_add(workspace: Workspace, ref: str) -> ModelVersion:
         if not is_path(ref):
             raise
     return workspace.models.add(name_for(ref), ref)
+
+
+def late_interaction_of(workspace: Workspace, ref: str | None) -> LateInteraction | None:
+    """What the spec says of the model that gives vectors of tokens, if one is wanted.
+
+    Raises WrongModelKind, and as `resolve_or_add` does.
+    """
+    return LateInteraction.of(resolve_or_add(workspace, ref)) if ref is not None else None
 
 
 def name_for(path: str) -> str:

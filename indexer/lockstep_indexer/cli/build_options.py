@@ -88,6 +88,17 @@ QuantizationOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+LateInteractionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--late-interaction",
+        metavar="REF",
+        help="Keep the vectors of all tokens that this model gives, to rerank by; it is of the "
+        "kind late-interaction. A hundred times the storage.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
 IndexOption = Annotated[
     list[tuple] | None,  # type: ignore[type-arg]  # Typer wants a plain class beside a parser
     typer.Option(

@@ -1,5 +1,6 @@
 """`lockstep reindex`: build an index version with a model version."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from lockstep_indexer.cli.build_options import (
     DatatypeOption,
     IndexOption,
     LanguageOption,
+    LateInteractionOption,
     ModelOption,
     PrefilterOption,
     QuantizationOption,
@@ -43,6 +45,7 @@ def reindex(
     dtype: DatatypeOption = "float32",
     quantization: QuantizationOption = "none",
     index: IndexOption = None,
+    late_interaction: LateInteractionOption = None,
 ) -> None:
     """Build a new index version beside the live one.
 
@@ -51,7 +54,7 @@ def reindex(
     """
     from lockstep.index.spec import SpecOptions
     from lockstep.index.versions import State
-    from lockstep_indexer.build.model_refs import resolve_or_add
+    from lockstep_indexer.build.model_refs import late_interaction_of, resolve_or_add
     from lockstep_indexer.build.reindex import Listener
     from lockstep_indexer.build.reindex import reindex as build
 
@@ -67,6 +70,8 @@ def reindex(
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
         bars.stage("loading the model")
         version = resolve_or_add(workspace, model)
+        late = late_interaction_of(workspace, late_interaction)
+        options = replace(options, late_interaction=late)
         workspace.encoders.get(version.ref)
         listener = Listener(stage=bars.stage, progress=bars.applied)
         live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
@@ -91,7 +96,7 @@ def _json(result: "Reindexed") -> Json:
 
 def _rendered(result: "Reindexed") -> list[RenderableType]:
     version, progress = result.version, result.progress
-    prefilter = version.spec.prefilter_dim
+    prefilter, late = version.spec.prefilter_dim, version.spec.late_interaction
     parts: list[RenderableType] = [
         Text.assemble(
             ("✓ ", "good"),
@@ -108,6 +113,7 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
                 ),
                 ("time", _time(progress)),
                 ("prefilter", f"{prefilter} dimensions" if prefilter else "none"),
+                ("late interaction", late.model if late else ""),
                 ("indexed fields", indexed_fields(version.spec.payload_indexes)),
                 *probe_facts(result.probe),
             ]
@@ -122,12 +128,17 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
 
 
 def _without(before: "IndexVersion | None", version: "IndexVersion") -> list[RenderableType]:
-    """Says what the live version indexes and the new one does not: facets on it will be refused."""
-    there = before.spec.payload_indexes if before is not None else {}
-    lost = {key: kind for key, kind in there.items() if key not in version.spec.payload_indexes}
-    if before is None or not lost:
+    """What the live version can do and the new one cannot: such searches will be refused."""
+    if before is None:
         return []
-    return [note(f"{before.label} indexes {indexed_fields(lost)}; {version.label} does not.")]
+    old, new = before.spec, version.spec
+    lost = {
+        key: kind for key, kind in old.payload_indexes.items() if key not in new.payload_indexes
+    }
+    said = [f"indexes {indexed_fields(lost)}"] if lost else []
+    if old.late_interaction and not new.late_interaction:
+        said.append(f"has token vectors of {old.late_interaction.model} to rerank by")
+    return [note(f"{before.label} {what}; {version.label} does not.") for what in said]
 
 
 def _time(progress: "Progress") -> str:

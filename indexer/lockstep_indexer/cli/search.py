@@ -76,8 +76,6 @@ def search(
     """
     if candidates is not None and prefilter is False:
         raise typer.BadParameter("--candidates and --no-prefilter contradict each other.")
-    if rerank_candidates is not None and rerank is None:
-        raise typer.BadParameter("--rerank-candidates needs --rerank, which names a reranker.")
     asked = _asked(queries, like)
     from lockstep.search.request import GroupChoice, Mode, SearchRequest
 

@@ -20,7 +20,7 @@ def diversity(relevance: float | None, window: int) -> "DiversityChoice | None":
 def rerank(model: str | None, candidates: int | None, window: int) -> "RerankChoice | None":
     from lockstep.search.rerank import RerankChoice
 
-    if model is None:
+    if model is None and candidates is None:
         return None
     return RerankChoice(model, candidates or max(window, RerankChoice.candidates))
 

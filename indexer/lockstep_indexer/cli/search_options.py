@@ -174,7 +174,8 @@ RerankCandidatesOption = Annotated[
         min=1,
         max=200,
         metavar="N",
-        help="How many hits --rerank reads; 50 if left out, or as many as are shown.",
+        help="How many hits to rerank; 50 if left out, or as many as are shown. Without --rerank: "
+        "by the index's own token vectors.",
         show_default=False,
         rich_help_panel=RANKING,
     ),

@@ -198,7 +198,7 @@ def _versions(info: "CorpusInfo", versions: list["IndexVersion"]) -> list[Render
         made.add_row(
             Text(version.label, "name"),
             state(version.state.value),
-            version.model_ref,
+            "\n+ ".join(version.model_refs),
             Text("–", "faint") if gone else lag(info.head_seq - version.applied_seq),
             str(spec.prefilter_dim or "–"),
             spec.datatype

@@ -111,11 +111,11 @@ class Applier:
         documents = [change.document for change in changes if change.document is not None]
         passages = generation.passages(documents)
         encode_s = 0.0
-        if passages:
+        for some in generation.portions(passages):
             started = time.monotonic()
-            points = generation.points(passages, batch_size=self.encode_batch)
+            points = generation.points(some, batch_size=self.encode_batch)
             _number(points, changes)
-            encode_s = time.monotonic() - started
+            encode_s += time.monotonic() - started
             self.catalog.require(lease)  # encoding takes long: do not write over a successor's work
             reached("before the points")
             # A process frozen here past its lease must not replace what its successor wrote.

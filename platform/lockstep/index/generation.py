@@ -1,6 +1,6 @@
 """A generation: all that it takes to search one index version, or to write to it, as one value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,12 @@ from lockstep.index.versions import IndexVersion
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.encoder import Encoder
 from lockstep.models.encoders import Encoders
+from lockstep.models.registry import ModelVersion
+from lockstep.models.token_encoder import TokenEncoder
 from lockstep.store.port import DOCUMENT_ID, METADATA, PASSAGE, Json, Points, Vector
+
+# A passage of 256 tokens of 384 dimensions takes 400 kB: 100 MB in memory.
+LATE_PASSAGES = 256
 
 
 @dataclass(frozen=True)
@@ -27,26 +32,26 @@ class Generation:
     encoder: Encoder
     lexical: Bm25Encoder
     splitter: PassageSplitter
+    tokens: TokenEncoder | None = None  # where the index holds vectors of tokens
 
     @classmethod
     def load(cls, version: IndexVersion, encoders: Encoders) -> "Generation":
-        """Load and verify the model version that built this index version.
+        """Load and verify the model versions that built this index version.
 
         Raises ArtefactDamaged, ModelNotFound or DimensionMismatch.
         """
         encoder = encoders.get(version.model_ref)
-        if encoder.version.digest != version.model_digest:
-            raise DimensionMismatch(
-                f"Index {version.collection} was built by a model of digest "
-                f"{version.model_digest[:12]}; {version.model_ref} is now "
-                f"{encoder.version.digest[:12]}.",
-                next_step=f"lockstep reindex {version.corpus} --model {version.model_ref}",
-            )
+        _require_same(version, version.model_digest, encoder.version)
+        late, tokens = version.spec.late_interaction, None
+        if late is not None:
+            tokens = encoders.tokens(late.model)
+            _require_same(version, late.digest, tokens.version)
         return cls(
             version=version,
             encoder=encoder,
             lexical=Bm25Encoder(version.spec.bm25),
             splitter=splitter_for(encoder, version.spec.window_tokens),
+            tokens=tokens,
         )
 
     @property
@@ -61,6 +66,12 @@ class Generation:
     def passages(self, documents: Sequence[Document]) -> list[Passage]:
         return [passage for passages in self.splitter.split(documents) for passage in passages]
 
+    def portions(self, passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
+        """The passages to encode at once: all, but few with the vectors of all their tokens."""
+        size = max(1, len(passages) if self.tokens is None else LATE_PASSAGES)
+        for start in range(0, len(passages), size):
+            yield passages[start : start + size]
+
     def points(self, passages: Sequence[Passage], *, batch_size: int) -> Points:
         """Encode passages into points; `batch_size` is what the model sees at once."""
         texts = [passage.encoded_text for passage in passages]
@@ -71,6 +82,7 @@ class Generation:
             prefilter=self.prefilter_vectors(dense),
             bm25=self.lexical.encode_passages(texts),
             payloads=[payload(passage) for passage in passages],
+            late=self.tokens.encode_passages(texts, batch_size=batch_size) if self.tokens else None,
         )
 
     def prefilter_vectors(self, dense: Vector) -> Vector | None:
@@ -83,6 +95,15 @@ def splitter_for(encoder: Encoder, window_tokens: int) -> PassageSplitter:
     """Windows that leave room for the prompt the encoder puts before each passage."""
     prompt = encoder.version.manifest.document_prompt
     return PassageSplitter(encoder.tokenizer, window_tokens, prompt=prompt)
+
+
+def _require_same(version: IndexVersion, digest: str, model: ModelVersion) -> None:
+    if model.digest != digest:
+        raise DimensionMismatch(
+            f"Index {version.collection} was built by a model of digest {digest[:12]}; {model.ref} "
+            f"is now {model.digest[:12]}.",
+            next_step=f"lockstep reindex {version.corpus} --model {version.model_ref}",
+        )
 
 
 def payload(passage: Passage) -> Json:

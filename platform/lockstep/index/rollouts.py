@@ -310,7 +310,8 @@ class Rollouts:
 
     def _require_usable(self, version: IndexVersion) -> None:
         """A rollback to what nobody could serve would be an outage at the next restart."""
-        self.encoders.verify(version.model_ref)
+        for ref in version.model_refs:
+            self.encoders.verify(ref)
         with suppress(CollectionInUse):  # a server follows it: it is open there, and sound
             self.store.count(version.collection)
 

@@ -1,6 +1,6 @@
 """Sampled passages: do they encode to what is stored, and are they found by their own vectors?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,13 @@ from lockstep.index.passages import Passage
 from lockstep.store.port import (
     BM25,
     DENSE,
+    LATE,
     PREFILTER,
     Branch,
     Candidate,
     DenseBranch,
     Json,
+    LateBranch,
     Points,
     Record,
     SparseBranch,
@@ -29,8 +31,11 @@ MIN_COSINE = 0.999
 MIN_SELF_FOUND = 0.95
 # BM25 weights are stored as they are given, in single precision.
 _WEIGHT_TOLERANCE = 1e-4
+# Of a passage's score with itself, stored in half precision and encoded in another batch.
+_LATE_TOLERANCE = 1e-2
 # Of the passages that are encoded again, so many are searched for: enough for a share.
 SEARCHED = 64
+_LATE_READ = 64  # points in a request
 _WORDS = ("title", "text")
 
 
@@ -61,12 +66,8 @@ def check_samples(
     A passage whose document has changed since it was applied is left out: its point is as old as
     the index, not wrong. So is one that is not there; whether it should be, ids and hashes tell.
     """
-    stored = {
-        record.id: record
-        for record in store.retrieve(
-            generation.collection, [passage.point_id for passage in passages], with_vectors=True
-        )
-    }
+    ids = [passage.point_id for passage in passages]
+    stored = {record.id: record for record in stored_points(generation, store, ids)}
     current = [passage for passage in passages if _is_current(passage, stored)]
     if not current:
         return SampleReport(0, 1.0, 0, {}, ())
@@ -96,16 +97,30 @@ def check_samples(
     )
 
 
+def stored_points(
+    generation: Generation, store: VectorStore, ids: Sequence[str]
+) -> Iterator[Record]:
+    """Points with all the vectors there are; few at once with those of tokens."""
+    late = generation.tokens is not None
+    size = max(1, _LATE_READ if late else len(ids))
+    for start in range(0, len(ids), size):
+        yield from store.retrieve(
+            generation.collection, ids[start : start + size], with_vectors=True, with_late=late
+        )
+
+
 def _is_current(passage: Passage, stored: dict[str, Record]) -> bool:
     record = stored.get(passage.point_id)
     return record is not None and record.payload["content_hash"] == passage.document.content_hash
 
 
 def agreement(fresh: Points, stored: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
-    """The agreement of each passage, (n,), for each dense vector name."""
+    """The agreement of each passage, (n,), for each name of a dense vector or of tokens'."""
     found = {DENSE: map(_cosine, fresh.dense, [record.dense for record in stored])}
     if fresh.prefilter is not None:
         found[PREFILTER] = map(_cosine, fresh.prefilter, [record.prefilter for record in stored])
+    if fresh.late is not None:
+        found[LATE] = map(_late_cosine, fresh.late, [record.late for record in stored])
     return {name: np.fromiter(cosines, float) for name, cosines in found.items()}
 
 
@@ -114,6 +129,13 @@ def _cosine(ours: Vector, theirs: Vector | None) -> float:
         return -1.0
     norm = float(np.linalg.norm(theirs)) * float(np.linalg.norm(ours))
     return float(ours @ theirs) / norm if norm else -1.0
+
+
+def _late_cosine(ours: Vector, theirs: Vector | None) -> float:
+    """Of all the tokens' vectors end to end: one that differs shows among a thousand."""
+    if theirs is None or theirs.shape != ours.shape:
+        return -1.0
+    return _cosine(ours.ravel(), theirs.ravel()) if ours.any() or theirs.any() else 1.0
 
 
 def _self_found(
@@ -130,7 +152,23 @@ def _self_found(
         rankings = store.search(generation.collection, list(branches.values()))
         for name, ranking in zip(branches, rankings, strict=True):
             found.setdefault(name, []).append(_is_found(passage.point_id, ranking))
+        if fresh.late is not None:
+            found.setdefault(LATE, []).append(_is_rescored(generation, store, fresh, row))
     return {name: sum(hits) / len(hits) for name, hits in found.items()}
+
+
+def _is_rescored(generation: Generation, store: VectorStore, fresh: Points, row: int) -> bool:
+    """By MaxSim with itself alone: among all it would take long, and nothing is approximate."""
+    if fresh.late is None:
+        return True
+    tokens = fresh.late[row]
+    itself: Json = {"must": [{"has_id": [fresh.ids[row]]}]}
+    rankings = store.search(generation.collection, [LateBranch(tokens, 1)], itself)
+    expected = float((tokens @ tokens.T).max(axis=1).sum())
+    return any(
+        abs(candidate.score - expected) <= _LATE_TOLERANCE * abs(expected) + _WEIGHT_TOLERANCE
+        for candidate in rankings[0]
+    )
 
 
 def _is_found(point_id: str, ranking: Sequence[Candidate]) -> bool:

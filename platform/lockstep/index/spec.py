@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lockstep.errors import SearchUnsupported
+from lockstep.index.late_interaction import LateInteraction
 from lockstep.lexical.bm25 import Bm25Settings
 from lockstep.models.manifest import ModelManifest
 from lockstep.store.payload_indexes import COUNTED_TYPES, PayloadType, check_payload_indexes
@@ -23,6 +24,7 @@ class SpecOptions:
     `prefilter_dim` None takes 64 where the model version was trained so that its first 64
     dimensions stand alone (Matryoshka); 0 builds no prefilter; another number forces that one.
     `payload_indexes` names metadata fields to filter by quickly and to count the values of.
+    `late_interaction` is the model version whose token vectors are to be kept, for reranking.
     """
 
     window_tokens: int | None = None
@@ -31,6 +33,7 @@ class SpecOptions:
     datatype: Datatype = "float32"
     quantization: Quantization = "none"
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)
+    late_interaction: LateInteraction | None = None
 
     def __post_init__(self) -> None:
         check_payload_indexes(self.payload_indexes)
@@ -48,6 +51,7 @@ class IndexSpec:
     hnsw_m: int = 16
     hnsw_ef_construct: int = 100
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)  # by metadata field
+    late_interaction: LateInteraction | None = None
 
     def schema(self, dim: int) -> CollectionSchema:
         """The collection that holds vectors of `dim` dimensions under this spec."""
@@ -59,6 +63,7 @@ class IndexSpec:
             datatype=self.datatype,
             quantization=self.quantization,
             payload_indexes=self._stored_indexes(),
+            late_dim=self.late_interaction.dim if self.late_interaction else None,
         )
 
     def _stored_indexes(self) -> dict[str, PayloadType]:
@@ -71,13 +76,21 @@ class IndexSpec:
     def to_json(self) -> dict[str, Any]:
         """Without what came later and is not used: the specs of before stay as they were."""
         fields = asdict(self)
-        if not self.payload_indexes:
-            del fields["payload_indexes"]
+        for name in ("payload_indexes", "late_interaction"):
+            if not fields[name]:
+                del fields[name]
         return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "IndexSpec":
-        return cls(**{**fields, "bm25": Bm25Settings(**fields["bm25"])})
+        late = fields.get("late_interaction")
+        return cls(
+            **{
+                **fields,
+                "bm25": Bm25Settings(**fields["bm25"]),
+                "late_interaction": LateInteraction(**late) if late else None,
+            }
+        )
 
     def matches(self, options: SpecOptions, manifest: ModelManifest) -> bool:
         """Whether the same options on the same model would give this spec again."""
@@ -87,15 +100,19 @@ class IndexSpec:
 def resolve(options: SpecOptions, manifest: ModelManifest, avg_length: float) -> IndexSpec:
     """Fill in what the options leave to the model version and the corpus.
 
+    A passage is no longer than what each of its models sees, as far as they count tokens alike.
     Raises SearchUnsupported where a forced prefilter is not shorter than the vectors.
     """
+    late = options.late_interaction
+    longest = min(manifest.max_tokens, late.max_tokens if late else manifest.max_tokens)
     return IndexSpec(
-        window_tokens=min(options.window_tokens or manifest.max_tokens, manifest.max_tokens),
+        window_tokens=min(options.window_tokens or longest, longest),
         prefilter_dim=_prefilter_dim(options.prefilter_dim, manifest),
         bm25=Bm25Settings(language=options.language, avg_length=avg_length),
         datatype=options.datatype,
         quantization=options.quantization,
         payload_indexes=dict(sorted(options.payload_indexes.items())),
+        late_interaction=late,
     )
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lockstep.corpus.documents import Document
 from lockstep.index.generation import Generation
-from lockstep.index.samples import MIN_COSINE, agreement, same_weights
+from lockstep.index.samples import MIN_COSINE, agreement, same_weights, stored_points
 from lockstep.store.port import Points, Record, VectorStore
 
 
@@ -19,10 +19,7 @@ def disagreeing_documents(
     if not passages:
         return []
     fresh = generation.points(passages, batch_size=batch_size)
-    stored = {
-        record.id: record
-        for record in store.retrieve(generation.collection, fresh.ids, with_vectors=True)
-    }
+    stored = {record.id: record for record in stored_points(generation, store, fresh.ids)}
     right = _agreeing(fresh, [stored.get(point_id, Record(point_id, {})) for point_id in fresh.ids])
     wrong = (passage.document.id for passage, ok in zip(passages, right, strict=True) if not ok)
     return list(dict.fromkeys(wrong))

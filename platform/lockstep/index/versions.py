@@ -46,6 +46,12 @@ class IndexVersion:
         return f"{self.model_name}@{self.model_version}"
 
     @property
+    def model_refs(self) -> list[str]:
+        """All the model versions that it takes to search it."""
+        late = self.spec.late_interaction
+        return [self.model_ref, *([late.model] if late else [])]
+
+    @property
     def label(self) -> str:
         """The version as people write it: v3."""
         return f"v{self.number}"

@@ -9,7 +9,9 @@ from lockstep.index.generation import Generation
 from lockstep.index.passages import encoded_text
 from lockstep.models.registry import ModelVersion
 from lockstep.models.rerankers import Rerankers
+from lockstep.search.late_interaction import late_scorer
 from lockstep.search.request import Hit, SearchRequest
+from lockstep.store.port import VectorStore
 
 
 class Scorer(Protocol):
@@ -42,7 +44,10 @@ class CrossEncoderScorer:
 
 
 def scorer_for(
-    generation: Generation, rerankers: Rerankers | None, request: SearchRequest
+    generation: Generation,
+    store: VectorStore,
+    rerankers: Rerankers | None,
+    request: SearchRequest,
 ) -> Scorer | None:
     """What reranks this search, not loaded yet; None where nothing does.
 
@@ -50,14 +55,11 @@ def scorer_for(
     """
     if request.rerank is None:
         return None
-    if request.rerank.ref is None:
-        raise SearchUnsupported(
-            f"Index {generation.collection} has no late interaction vectors to rerank by.",
-            next_step="Name a reranker in rerank.model: lockstep model list",
-        )
+    if (ref := request.rerank.ref) is None:
+        return late_scorer(generation, store)
     if rerankers is None:
         raise SearchUnsupported("Nothing loads rerankers here.")
-    return CrossEncoderScorer(rerankers.find(request.rerank.ref), rerankers)
+    return CrossEncoderScorer(rerankers.find(ref), rerankers)
 
 
 def reranked(scorer: Scorer | None, request: SearchRequest, hits: list[Hit]) -> list[Hit]:

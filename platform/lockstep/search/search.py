@@ -30,7 +30,7 @@ def search(
     """
     _require_possible(generation, request)
     started = time.perf_counter()
-    scorer = scorer_for(generation, rerankers, request)
+    scorer = scorer_for(generation, store, rerankers, request)
     one = asked(generation, store, request)
     return _answer(generation, store, request, one, scorer, started)
 
@@ -47,7 +47,7 @@ def search_batch(
     """
     for request in requests:
         _require_possible(generation, request)
-    scorers = [scorer_for(generation, rerankers, request) for request in requests]
+    scorers = [scorer_for(generation, store, rerankers, request) for request in requests]
     answers: list[SearchResponse] = []
     started = time.perf_counter()
     all_asked = asked_all(generation, store, requests)

@@ -262,7 +262,7 @@ def test_search_reranks_by_a_model_that_was_added(cli: Cli, tmp_path: Path) -> N
         (hit["score"] for hit in answer["hits"]), reverse=True
     )
     alone = cli("search", "docs", "csv", "--rerank-candidates", "20")
-    assert (alone.code, "needs --rerank" in alone.err) == (2, True)
+    assert (alone.code, "--late-interaction REF" in alone.err) == (1, True)
     missing = cli("search", "docs", "csv", "--rerank", "nope")
     assert (missing.code, "No reranker is 'nope'. Known: ce@1" in missing.err) == (1, True)
     wrong = cli("reindex", "docs", "--model", "ce")

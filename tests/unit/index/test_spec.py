@@ -1,12 +1,15 @@
 """Index specs: what is stored, what is read again, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lockstep.errors import InvalidInput
-from lockstep.index.spec import IndexSpec, SpecOptions
+from lockstep.index.late_interaction import LateInteraction
+from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.lexical.bm25 import Bm25Settings
+from lockstep.models.manifest import ModelManifest
 from lockstep.store.payload_indexes import MAX_INDEXES
 
 SPEC = IndexSpec(window_tokens=64, prefilter_dim=None, bm25=Bm25Settings(avg_length=10.0))
@@ -32,6 +35,26 @@ def test_a_collection_indexes_metadata_and_what_counting_documents_takes() -> No
     uncounted = IndexSpec(64, None, SPEC.bm25, payload_indexes={"when": "datetime"})
     assert uncounted.schema(8).payload_indexes == {"metadata.when": "datetime"}
     assert SPEC.schema(8).payload_indexes == {}
+
+
+def test_late_interaction_is_stored_only_where_there_is_one() -> None:
+    late = LateInteraction("colbert@2", "d" * 64, dim=128, max_tokens=48)
+    spec = replace(SPEC, late_interaction=late)
+    assert "late_interaction" not in SPEC.to_json()
+    assert "late_dim" not in SPEC.schema(8).to_json()
+    assert IndexSpec.from_json(spec.to_json()) == spec
+    assert spec.schema(8).late_dim == 128
+
+
+def test_a_passage_fits_both_models() -> None:
+    late = LateInteraction("colbert@2", "d" * 64, dim=128, max_tokens=48)
+    model = ModelManifest(
+        files={}, dim=8, max_tokens=64, pooling="mean", normalised=True, similarity="cosine"
+    )
+    assert resolve(SpecOptions(), model, 1.0).window_tokens == 64
+    assert resolve(SpecOptions(late_interaction=late), model, 1.0).window_tokens == 48
+    asked = SpecOptions(late_interaction=late, window_tokens=32)
+    assert resolve(asked, model, 1.0).window_tokens == 32
 
 
 @pytest.mark.parametrize(

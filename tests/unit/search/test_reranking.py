@@ -56,13 +56,11 @@ def test_nothing_is_scored_where_nothing_is_found_or_asked() -> None:
     assert scorer.asked == []
 
 
-def test_without_a_model_there_is_nothing_to_rerank_by() -> None:
-    generation: Any = Given()
-    generation.collection = "docs--v0001"
-    request = SearchRequest("red", rerank=RerankChoice())
-    with pytest.raises(SearchUnsupported, match="docs--v0001 has no late interaction vectors"):
-        scorer_for(generation, None, request)
-    assert scorer_for(generation, None, SearchRequest("red")) is None
+def test_nothing_reranks_that_nobody_asked_for_or_that_is_not_there() -> None:
+    nothing: Any = None
+    assert scorer_for(nothing, nothing, None, SearchRequest("red")) is None
+    with pytest.raises(SearchUnsupported, match="Nothing loads rerankers here"):
+        scorer_for(nothing, nothing, None, REQUEST)
 
 
 @pytest.mark.parametrize("fields", [{"model": " "}, {"model": "x" * 129}])
