@@ -19,6 +19,8 @@ from lockstep.search.request import Mode, SearchRequest
 from lockstep.search.rerank import RerankChoice
 from lockstep.store.port import Points, Vector
 from lockstep.testing import tiny_token_model
+from lockstep_indexer.build.model_refs import late_interaction_of
+from lockstep_indexer.build.plan import plan
 from lockstep_indexer.build.reindex import reindex
 
 LATE = "docs--v0002"
@@ -182,3 +184,17 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
         assert done.progress.documents == 60 - 2 * 16
         report = workspace.prober.check(generation(workspace, 1), 60, samples=SAMPLES)
         assert report.problems == ()
+
+
+def test_a_plan_counts_the_vectors_of_tokens(workspace: Workspace) -> None:
+    late = late_interaction_of(workspace, "tokens")
+    without = plan(workspace, CORPUS, "tiny", SpecOptions())
+    made = plan(workspace, CORPUS, "tiny", SpecOptions(late_interaction=late))
+    assert made.changed["late_interaction"] == (None, "tokens@1")
+    stored = generation(workspace, 2)
+    passages = stored.passages(list(workspace.corpora.spread(CORPUS, 1000)))
+    tokens = stored.points(passages, batch_size=32).late
+    assert tokens is not None
+    assert made.space.index.late == pytest.approx(sum(map(len, tokens)) * 16 * 4, rel=0.1)
+    assert made.space.index.content == without.space.index.content + made.space.index.late
+    assert made.encoding.likely > made.late_encoding.likely > 0

@@ -12,6 +12,7 @@ from lockstep.index.passages import Passage
 from lockstep.index.spec import IndexSpec
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.encoder import Encoder
+from lockstep.models.token_encoder import TokenEncoder
 from lockstep.store.port import SEQ
 
 # Documents read to count passages and tokens; all of them in a smaller corpus.
@@ -60,8 +61,22 @@ class Seconds:
     def __add__(self, other: "Seconds") -> "Seconds":
         return Seconds(self.likely + other.likely, self.least + other.least, self.most + other.most)
 
+    def times(self, count: int) -> "Seconds":
+        return Seconds(self.likely * count, self.least * count, self.most * count)
+
     def to_json(self) -> dict[str, float]:
         return {name: round(value, 3) for name, value in vars(self).items()}
+
+
+NO_TIME = Seconds(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Late:
+    """What a passage costs in vectors of tokens."""
+
+    vectors: float
+    seconds: Seconds  # to encode it
 
 
 def measure_sample(
@@ -91,6 +106,25 @@ def measure_sample(
         terms=terms,
         payload_bytes=stored,
         texts=_spread([text for _, text in sorted(lengths)], TIMED_PASSAGES),
+    )
+
+
+def measure_tokens(encoder: TokenEncoder, sample: Sample, *, batch: int, at_most_s: float) -> Late:
+    """Encode a few passages of all lengths; at least a batch, more while there is time."""
+    groups = max(1, len(sample.texts) // batch)
+    encoder.encode_passages(sample.texts[:1], batch_size=batch)  # the first call warms up
+    passages = vectors = 0
+    started = time.perf_counter()
+    for group in range(groups):
+        texts = sample.texts[group::groups]
+        vectors += sum(map(len, encoder.encode_passages(texts, batch_size=batch)))
+        passages += len(texts)
+        if time.perf_counter() - started > at_most_s:
+            break
+    seconds = (time.perf_counter() - started) / passages
+    return Late(
+        vectors / passages,
+        Seconds(seconds, seconds / _FEW_TIMINGS_SPREAD, seconds * _FEW_TIMINGS_SPREAD),
     )
 
 

@@ -16,13 +16,16 @@ from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State, collection_name
 from lockstep.settings import Settings
 from lockstep_indexer.build.measuring import (
+    NO_TIME,
     SAMPLE_DOCUMENTS,
     TIMED_S,
+    Late,
     Sample,
     Seconds,
     Speed,
     measure_sample,
     measure_speed,
+    measure_tokens,
 )
 from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.build.reindex import require_documents, unfinished_build
@@ -79,7 +82,8 @@ class Plan:
     whole: Work  # of the corpus
     left: Work  # what an unfinished build has not encoded yet; else the same
     speed: Speed
-    encoding: Seconds
+    encoding: Seconds  # of both models
+    late_encoding: Seconds  # of that which gives vectors of tokens
     indexing: Seconds | None  # None on a server: it takes its own time
     space: Space
     resumes: IndexVersion | None
@@ -99,6 +103,7 @@ class Plan:
         )
         for spec in (there, here):
             spec.setdefault("payload_indexes", {})
+            spec["late_interaction"] = (spec.get("late_interaction") or {}).get("model")
         return {key: (there[key], here[key]) for key in here if there[key] != here[key]}
 
 
@@ -126,7 +131,8 @@ def plan(
         speed = measure_speed(
             model.encoder, sample, batch=workspace.settings.encode_batch, at_most_s=timed_s
         )
-        return _planned(workspace, corpus, model, options, spec, sample, speed)
+        late = _late(workspace, spec, sample, timed_s)
+        return _planned(workspace, corpus, model, options, spec, sample, speed, late)
 
 
 def _planned(
@@ -137,6 +143,7 @@ def _planned(
     spec: IndexSpec,
     sample: Sample,
     speed: Speed,
+    late: Late | None,
 ) -> Plan:
     whole = _whole(workspace, corpus, sample)
     resumes = unfinished_build(workspace, corpus, model.version, options)
@@ -150,7 +157,9 @@ def _planned(
         points=whole.passages,
         terms=int(sample.terms * share),
         payload_bytes=int(sample.payload_bytes * share),
+        token_vectors=int(late.vectors * whole.passages) if late else 0,
     )
+    late_encoding = late.seconds.times(left.passages) if late else NO_TIME
     live = _live(workspace, corpus)
     space = _space(workspace, model, size, engine, resumes, live)
     seconds = indexing_s(schema, whole.passages)
@@ -165,7 +174,8 @@ def _planned(
         whole=whole,
         left=left,
         speed=speed,
-        encoding=_encoding(left, speed),
+        encoding=_encoding(left, speed) + late_encoding,
+        late_encoding=late_encoding,
         indexing=Seconds(seconds, seconds / _ROUGHLY, seconds * _ROUGHLY)
         if engine.is_embedded
         else None,
@@ -175,6 +185,17 @@ def _planned(
         live=live,
         refusals=tuple(_refusals(workspace, corpus, space, resumes)),
         warnings=tuple(_warnings(space, built)),
+    )
+
+
+def _late(workspace: Workspace, spec: IndexSpec, sample: Sample, timed_s: float) -> Late | None:
+    if spec.late_interaction is None:
+        return None
+    return measure_tokens(
+        workspace.encoders.tokens(spec.late_interaction.model),
+        sample,
+        batch=workspace.settings.encode_batch,
+        at_most_s=timed_s,
     )
 
 
@@ -265,9 +286,10 @@ def _space(
 
 
 def _model_bytes(workspace: Workspace, version: IndexVersion) -> int:
-    known = {model.digest: model for model in workspace.models.list(version.model_name)}
-    model = known.get(version.model_digest)
-    return model.manifest.size if model else 0
+    late = version.spec.late_interaction
+    digests = {version.model_digest, late.digest if late else ""}
+    known = {model.digest: model for model in workspace.models.list()}
+    return sum(known[digest].manifest.size for digest in digests & known.keys())
 
 
 def _existing(folder: Path) -> Path:

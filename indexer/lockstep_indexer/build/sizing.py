@@ -9,11 +9,13 @@ With n points of d dimensions, p of them in the prefilter, b bytes a number (4, 
 | sparse | 15 for each term of each passage: 6.5 as stored, 8.5 in the inverted index |
 | payload | its JSON, and 135 a point for ids, the index over document ids and page tables |
 | log | what was written last, up to two segments of 32 MB |
+| late | the dimensions of a token's vector · b, for each token of each passage that has one |
 
 The constants were measured with the embedded engine at 25,000 points of 384 dimensions, 60 terms
 each. While an index is optimised its segments stand beside the new one: twice the bytes without the
 log. Searches read vectors, graph and sparse index: these should fit into memory; a Qdrant server
 holds them there unless store_on_disk is set, and takes half as much again (its own rule of thumb).
+The vectors of tokens stay on disk: a search reads those of its candidates.
 """
 
 import math
@@ -58,10 +60,11 @@ class IndexSize:
     payload: int
     log: int
     memory: int  # what searches read
+    late: int = 0
 
     @property
     def content(self) -> int:
-        return self.vectors + self.graph + self.sparse + self.payload
+        return self.vectors + self.graph + self.sparse + self.payload + self.late
 
     @property
     def total(self) -> int:
@@ -77,9 +80,15 @@ class IndexSize:
 
 
 def index_size(
-    schema: CollectionSchema, engine: Engine, *, points: int, terms: int, payload_bytes: int
+    schema: CollectionSchema,
+    engine: Engine,
+    *,
+    points: int,
+    terms: int,
+    payload_bytes: int,
+    token_vectors: int = 0,
 ) -> IndexSize:
-    """Apply the formula above; `terms` and `payload_bytes` are sums over all points."""
+    """Apply the formula above; all but `points` are sums over all points."""
     number = 2 if schema.datatype == "float16" else 4
     dims = schema.dense_dim + (schema.prefilter_dim or 0)
     vectors = points * dims * number
@@ -89,11 +98,13 @@ def index_size(
     graph = int(names * points * 2 * schema.hnsw_m * math.log2(max(2, points)) / 8)
     sparse = terms * _TERM_BYTES
     payload = payload_bytes + points * _POINT_BYTES + _EMPTY
-    written = vectors + sparse // 2 + payload_bytes
+    late = token_vectors * (schema.late_dim or 0) * number
+    written = vectors + sparse // 2 + payload_bytes + late
     log = min(written, 2 * _LOG_SEGMENT * engine.shards)
     read = graph + sparse if engine.on_disk else vectors + graph + sparse
     memory = read if engine.is_embedded else int(read * _SERVER_MEMORY)
     parts = {"vectors": vectors, "graph": graph, "sparse": sparse, "payload": payload, "log": log}
+    parts["late"] = late
     return IndexSize(
         **{name: size * engine.copies for name, size in parts.items()},
         memory=memory * engine.copies,

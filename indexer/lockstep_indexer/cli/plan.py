@@ -1,5 +1,6 @@
 """`lockstep plan`: what a reindex would take, before anything is paid for."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +11,7 @@ from lockstep_indexer.cli.build_options import (
     DatatypeOption,
     IndexOption,
     LanguageOption,
+    LateInteractionOption,
     ModelOption,
     PrefilterOption,
     QuantizationOption,
@@ -47,13 +49,15 @@ def plan(
     dtype: DatatypeOption = "float32",
     quantization: QuantizationOption = "none",
     index: IndexOption = None,
+    late_interaction: LateInteractionOption = None,
 ) -> None:
     """Say what a reindex would take, and change nothing.
 
     Counts passages and tokens, encodes a sample on this machine for a few seconds, and reckons
-    time, disk and memory. A model given as a folder is verified, not registered. Exit code 1 when
-    the reindex would be refused.
+    time, disk and memory. A model given as a folder is verified, not registered; a late interaction
+    model must be registered. Exit code 1 when the reindex would be refused.
     """
+    from lockstep.index.late_interaction import LateInteraction
     from lockstep.index.spec import SpecOptions
     from lockstep_indexer.build.plan import plan as make_plan
 
@@ -66,6 +70,9 @@ def plan(
         payload_indexes=payload_indexes(index),
     )
     with session.workspace() as workspace, session.bars() as bars:
+        if late_interaction is not None:
+            late = LateInteraction.of(workspace.models.resolve(late_interaction))
+            options = replace(options, late_interaction=late)
         made = make_plan(workspace, corpus, model, options, stage=bars.stage)
     session.show(_json(made), *_rendered(made))
     if made.refusals:
@@ -87,6 +94,7 @@ def _json(made: "Plan") -> Json:
         "speed": vars(made.speed),
         "seconds": {
             "encoding": made.encoding.to_json(),
+            "late_encoding": made.late_encoding.to_json(),
             "indexing": made.indexing and made.indexing.to_json(),
         },
         "bytes": index.to_json(),
@@ -125,7 +133,7 @@ def _rendered(made: "Plan") -> list[RenderableType]:
 
 
 def _work(made: "Plan") -> list[tuple[str, object]]:
-    speed = made.speed
+    speed, late = made.speed, made.late_encoding
     rate = f"{speed.mean:,.0f} tokens/s on {speed.device}"
     return [
         ("to encode", _counts(made.left)),
@@ -133,6 +141,10 @@ def _work(made: "Plan") -> list[tuple[str, object]]:
         (
             "encoding",
             f"{_time(made.encoding)} at {rate}, as measured on {plural(speed.passages, 'passage')}",
+        ),
+        (
+            "of that tokens",
+            f"{_time(late)} for late interaction" if late.likely else "",
         ),
         (
             "search index",
@@ -177,7 +189,7 @@ def _shown(value: object) -> object:
 
 def _sizes(made: "Plan") -> RenderableType:
     index = made.space.index
-    prefilter = made.spec.prefilter_dim
+    prefilter, late = made.spec.prefilter_dim, made.spec.late_interaction
     rows = [
         (
             "vectors",
@@ -191,6 +203,8 @@ def _sizes(made: "Plan") -> RenderableType:
         ("payload", index.payload, "titles, texts, metadata, ids"),
         ("log", index.log, "of the last writes"),
     ]
+    if late is not None:
+        rows.insert(1, ("tokens", index.late, f"late interaction, {late.model}, {late.dim} each"))
     drawn = table("new index", "bytes", "what", right=["bytes"])
     for name, size, what in rows:
         drawn.add_row(Text(name, "name"), megabytes(size), Text(what, "faint"))
