@@ -30,6 +30,7 @@ from lockstep.api import (
 from lockstep.api.admission import Admission, Line
 from lockstep.api.auth import Authentication, require_safe
 from lockstep.api.limits import BodyLimit, max_body_bytes
+from lockstep.api.rate_limit import RateLimits
 from lockstep.api.request_log import RequestLog
 from lockstep.api.running import Running, run_parts
 from lockstep.errors import Unavailable
@@ -94,9 +95,12 @@ def create_app(
     line = Line(settings.search_places, settings.search_wait_s)
     app.state.line = line
     app.add_middleware(Admission, line=line)
+    limits = RateLimits(settings.security.rate_per_s, settings.security.rate_burst_s)
+    app.state.rate_limits = limits
     app.add_middleware(
         Authentication,
         ring=lambda scope: scope["app"].state.running.keys,
+        limits=limits,
         security=settings.security,
         host=settings.host,
     )

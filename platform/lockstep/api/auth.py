@@ -43,13 +43,18 @@ class Authentication:
     """
 
     def __init__(
-        self, app: ASGIApp, ring: Callable[[Scope], KeyRing], security: SecuritySettings, host: str
+        self,
+        app: ASGIApp,
+        ring: Callable[[Scope], KeyRing],
+        limits: RateLimits,
+        security: SecuritySettings,
+        host: str,
     ) -> None:
         self._app = app
         self._ring = ring
         self._security = security
         self._loopback = is_loopback(host)
-        self._limits = RateLimits(security.rate_per_s, security.rate_burst_s)
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

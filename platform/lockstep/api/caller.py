@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+from anyio import from_thread
 from fastapi import Depends, Request
 
 from lockstep.audit import audit
@@ -123,6 +124,19 @@ def _check(caller: Caller, scope: Scope, corpus: str | None, *, honours_filter: 
             next_step="Use a key without a filter.",
         )
 
+
+async def _charge(request: Request) -> Callable[[int], None]:
+    key, limits = request.state.caller.key, request.app.state.rate_limits
+
+    def charge(count: int) -> None:
+        if key is not None:
+            from_thread.run_sync(limits.charge, key, count)
+
+    return charge
+
+
+# Called in a route that is no coroutine: what the request costs of the key's rate besides 1.
+Charge = Annotated[Callable[[int], None], Depends(_charge)]
 
 SearchCaller = Annotated[Caller, Depends(needs(Scope.SEARCH, honours_filter=True))]
 ReadCaller = Annotated[Caller, Depends(needs(Scope.SEARCH))]

@@ -33,9 +33,24 @@ class RateLimits:
 
     def wait_s(self, key: ApiKey) -> float:
         """Take a token: 0 where there was one, else the seconds until the next."""
-        per_s = self._per_s if key.rate_per_s is None else key.rate_per_s
-        if per_s == 0:
+        if (per_s := self._rate(key)) == 0:
             return 0.0
+        bucket = self._filled(key, per_s)
+        if bucket.tokens >= 1:
+            bucket.tokens -= 1
+            return 0.0
+        return (1 - bucket.tokens) / per_s
+
+    def charge(self, key: ApiKey, count: int) -> None:
+        """Take what a request turns out to cost besides its first token, on credit if need be."""
+        if per_s := self._rate(key):
+            self._filled(key, per_s).tokens -= count
+
+    def _rate(self, key: ApiKey) -> float:
+        return self._per_s if key.rate_per_s is None else key.rate_per_s
+
+    def _filled(self, key: ApiKey, per_s: float) -> _Bucket:
+        """The key's bucket as it is by now."""
         now, size = self._clock(), max(1.0, per_s * self._burst_s)
         bucket = self._buckets.get(key.id)
         if bucket is None:
@@ -45,7 +60,4 @@ class RateLimits:
         self._buckets.move_to_end(key.id)
         bucket.tokens = min(size, bucket.tokens + (now - bucket.filled_at) * per_s)
         bucket.filled_at = now
-        if bucket.tokens >= 1:
-            bucket.tokens -= 1
-            return 0.0
-        return (1 - bucket.tokens) / per_s
+        return bucket

@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Header
 from fastapi.responses import Response
 
 from lockstep.api.answers import all_told, told
-from lockstep.api.caller import SearchCaller
+from lockstep.api.caller import Charge, SearchCaller
 from lockstep.api.metrics import MetricsDep
 from lockstep.api.problems import documented
 from lockstep.api.running import Running, RunningDep
@@ -63,12 +63,18 @@ def search(
     responses=documented(404, 409, 413, 415, 422, 500, 503),
 )
 def search_batch(
-    corpus: str, body: BatchBody, running: RunningDep, metrics: MetricsDep, caller: SearchCaller
+    corpus: str,
+    body: BatchBody,
+    running: RunningDep,
+    metrics: MetricsDep,
+    caller: SearchCaller,
+    charge: Charge,
 ) -> Response:
     """Several searches at once, answered by one version; their queries are encoded together.
 
-    They meet no trial, and are not kept in the query log.
+    They meet no trial, and are not kept in the query log. Each counts in the rate of the key.
     """
+    charge(len(body.searches) - 1)
     requests = [caller.confined(request) for request in body.requests()]
     number = _pinned_number(running, corpus, body.index_version)
     responses = running.workspace.search_batch(corpus, requests, index_version=number)

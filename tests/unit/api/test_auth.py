@@ -226,6 +226,16 @@ def test_the_rate_of_a_key_is_held_and_said(keyed_app: KeyedApp) -> None:
     assert {keyed.ask(fast, "GET", "/v1/corpora").status_code for _ in range(9)} == {200}
 
 
+def test_each_search_of_a_batch_counts(keyed_app: KeyedApp) -> None:
+    keyed = keyed_app(rate_per_s=0.01, rate_burst_s=1_000)  # ten at once
+    key = keyed.key("k")
+
+    batch = keyed.ask(key, "POST", f"{SEARCH}/batch", json={"searches": [QUERY] * 9})
+    answers = [keyed.ask(key, "POST", SEARCH, json=QUERY).status_code for _ in range(2)]
+
+    assert (batch.status_code, answers) == (200, [200, 429])
+
+
 class Silent(KeyRing):
     """A ring whose database has been away for too long."""
 

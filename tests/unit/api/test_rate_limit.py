@@ -37,6 +37,17 @@ def test_a_key_of_its_own_rate_and_one_without_any() -> None:
     assert [limits.wait_s(free) for _ in range(100)] == [0.0] * 100
 
 
+def test_what_a_request_costs_besides_is_paid_before_the_next() -> None:
+    clock, shop = Clock(), key()
+    limits = RateLimits(2.0, 2.0, clock=clock)
+
+    assert limits.wait_s(shop) == 0.0
+    limits.charge(shop, 9)
+    assert limits.wait_s(shop) == 3.5
+    clock.now = 3.5
+    assert limits.wait_s(shop) == 0.0
+
+
 def test_no_limit_by_default() -> None:
     limits, shop = RateLimits(0.0, 2.0), key()
     assert [limits.wait_s(shop) for _ in range(1000)] == [0.0] * 1000
