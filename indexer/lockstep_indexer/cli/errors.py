@@ -52,7 +52,8 @@ def of_os(error: OSError) -> Failure:
 
 
 def of_usage(message: str, command: str) -> Failure:
-    return Failure("UsageError", message, f"See: {command} --help", USAGE)
+    plain = message.replace("Value error, ", "")  # pydantic's, by which Typer reads values
+    return Failure("UsageError", plain, f"See: {command} --help", USAGE)
 
 
 def of_interrupt() -> Failure:

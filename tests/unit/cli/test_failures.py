@@ -102,6 +102,7 @@ def test_what_is_not_understood_exits_with_2(reading: Cli, line: str) -> None:
     assert result.code == 2
     assert_clear(result)
     assert "--help" in result.err
+    assert "Value error" not in result.err
     document = reading(*line.split(), "--json")
     assert document.json["error"] == document.json["error"] | {"type": "UsageError", "exit_code": 2}
 
