@@ -2,7 +2,9 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+from workspaces import Templates
 
 # A promotion asks both versions every sampled query. Tests promote all day, with models that tell
 # nothing about quality: few queries and samples are enough, too few for the latency gate to have a
@@ -18,3 +20,9 @@ os.environ.setdefault("LOCKSTEP_QUERY_ENCODER", "torch")
 # A busy machine is no bug: no example has a deadline.
 settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockstep")
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Built workspaces, for tests to start from copies of."""
+    return Templates(tmp_path_factory.mktemp("templates"))

@@ -1,7 +1,6 @@
 """A real server process, spoken to over loopback, while other processes promote and kill."""
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import httpx2
 import pytest
 from actions import fork_server, run_promote, run_rollback
 from server_process import ServerProcess, until
-from workspaces import CORPUS
+from workspaces import CORPUS, Templates
 
 from lockstep.bootstrap import open_workspace
 
@@ -25,10 +24,12 @@ def server(root: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def shared(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server for tests that leave the live version alone."""
     folder = tmp_path_factory.mktemp("shared")
-    root = shutil.copytree(built, folder / "workspace")
+    root = templates.live(folder / "workspace", candidate=True)
     with ServerProcess(root, folder / "server.log") as server:
         yield server
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from actions import fork_server, run_promote
 from server_process import ServerProcess, until
-from workspaces import CORPUS
+from workspaces import CORPUS, Templates
 
 from lockstep.bootstrap import open_workspace
 
@@ -28,9 +28,11 @@ def server(root: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def shared_server(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared_server(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("shared")
-    root = shutil.copytree(built, folder / "workspace")
+    root = templates.live(folder / "workspace", candidate=True)
     with ServerProcess(root, folder / "server.log", **LOG_ALL) as server:
         yield server
 

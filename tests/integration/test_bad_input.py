@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from actions import add_model, document
-from workspaces import CORPUS, build_live, build_next, new_root
+from workspaces import CORPUS, Templates, build_next
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import (
@@ -31,15 +31,14 @@ from lockstep_indexer.build.reindex import reindex
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return new_root(tmp_path / "workspace")
+def root(templates: Templates, tmp_path: Path) -> Path:
+    return templates.live(tmp_path / "workspace")
 
 
 @pytest.fixture
-def workspace(root: Path, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(root: Path) -> Iterator[Workspace]:
     """A live index of 60 documents, which every test must leave answering."""
     with open_workspace(root) as workspace:
-        build_live(workspace, tmp_path)
         yield workspace
         answer = workspace.search(CORPUS, "red river")
         assert answer.index_version == "docs--v0001"
@@ -148,7 +147,6 @@ def test_the_first_version_has_nothing_to_roll_back_to(workspace: Workspace) -> 
 
 def test_a_dropped_version_cannot_be_rolled_back_to(root: Path, tmp_path: Path) -> None:
     with open_workspace(root) as workspace:
-        build_live(workspace, tmp_path)
         build_next(workspace, tmp_path, seed=2)
         assert [v.number for v in workspace.rollouts.drop(CORPUS, soaked=False).dropped] == [1]
         with pytest.raises(NothingToRollBack, match="v1, which is dropped"):

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 from actions import document
-from workspaces import CORPUS, build_live, new_root
+from workspaces import CORPUS, Templates
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.index.versions import IndexVersion
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with open_workspace(new_root(tmp_path / "workspace")) as workspace:
-        build_live(workspace, tmp_path)
+def workspace(templates: Templates, tmp_path: Path) -> Iterator[Workspace]:
+    with open_workspace(templates.live(tmp_path / "workspace")) as workspace:
         yield workspace
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from workspaces import CORPUS, build_next, generation
+from workspaces import CORPUS, build_next, copied, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
@@ -53,13 +52,32 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def proposing(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a candidate v2, built by a model that is equal to the live one."""
+    folder = copied(built, tmp_path_factory.mktemp("proposing"))
+    with open_workspace(folder / "workspace") as workspace:
+        build_next(workspace, folder, seed=1, promote=False)
+    return folder
+
+
 @pytest.fixture
-def workspace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A copy of it, for one test."""
+def _gates_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("QUERIES", "IDENTITY_SAMPLES", "KNOWN_ITEM_MARGIN"):
         monkeypatch.delenv(f"LOCKSTEP_GATES__{name}", raising=False)
-    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    with open_workspace(tmp_path / "workspace") as workspace:
+
+
+@pytest.fixture
+def workspace(built: Path, tmp_path: Path, _gates_by_default: None) -> Iterator[Workspace]:
+    """A copy with v1 alone, for one test."""
+    with open_workspace(copied(built, tmp_path) / "workspace") as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def proposed(proposing: Path, tmp_path: Path, _gates_by_default: None) -> Iterator[Workspace]:
+    """A copy with the candidate, for one test."""
+    with open_workspace(copied(proposing, tmp_path) / "workspace") as workspace:
         yield workspace
 
 
@@ -203,18 +221,17 @@ def test_a_live_model_that_is_gone_fails_the_comparison_and_can_be_overridden(
 
 
 def test_what_goes_wrong_inside_a_gate_is_recorded_and_can_be_overridden(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proposed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_next(workspace, tmp_path, seed=1, promote=False)
 
     def damaged(_: str) -> Readiness:
         raise CollectionDamaged("it is broken")
 
-    monkeypatch.setattr(workspace.store, "readiness", damaged)
+    monkeypatch.setattr(proposed.store, "readiness", damaged)
     with pytest.raises(GateFailed, match="health: it is broken"):
-        workspace.rollouts.promote(CORPUS)
-    assert verdicts(workspace)["completeness"] is Verdict.PASSED
-    workspace.rollouts.promote(CORPUS, consent=Consent("it is not", force=True))
+        proposed.rollouts.promote(CORPUS)
+    assert verdicts(proposed)["completeness"] is Verdict.PASSED
+    proposed.rollouts.promote(CORPUS, consent=Consent("it is not", force=True))
 
 
 def test_a_rollback_need_not_wait_for_a_candidate_that_is_judged(
@@ -243,21 +260,20 @@ def test_what_went_live_while_a_candidate_was_judged_is_not_undone(
 
 
 def test_a_failure_after_the_alias_is_told_as_what_it_is(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proposed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_next(workspace, tmp_path, seed=1, promote=False)
-    set_alias = workspace.store.set_alias
+    set_alias = proposed.store.set_alias
 
     def then_fail(alias: str, collection: str) -> None:
         set_alias(alias, collection)
         raise StoreUnavailable("the answer was lost")
 
-    monkeypatch.setattr(workspace.store, "set_alias", then_fail)
+    monkeypatch.setattr(proposed.store, "set_alias", then_fail)
     with pytest.raises(StoreUnavailable):
-        workspace.rollouts.promote(CORPUS)
-    step = workspace.catalog.history(CORPUS)[0]
+        proposed.rollouts.promote(CORPUS)
+    step = proposed.catalog.history(CORPUS)[0]
     assert (step.outcome, step.detail) == ("done", "it is live; after that: the answer was lost")
-    assert workspace.rollouts.live(CORPUS).number == 2
+    assert proposed.rollouts.live(CORPUS).number == 2
 
 
 def test_force_needs_a_reason_and_is_recorded(workspace: Workspace, tmp_path: Path) -> None:
@@ -273,23 +289,17 @@ def test_force_needs_a_reason_and_is_recorded(workspace: Workspace, tmp_path: Pa
     assert not step.report.passed
 
 
-def test_an_equal_model_is_refused_where_a_better_one_is_asked_for(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    build_next(workspace, tmp_path, seed=1, promote=False)
+def test_an_equal_model_is_refused_where_a_better_one_is_asked_for(proposed: Workspace) -> None:
     with pytest.raises(GateFailed, match="interval above 0 asked for"):
-        workspace.rollouts.promote(CORPUS, consent=Consent(require_better=True))
+        proposed.rollouts.promote(CORPUS, consent=Consent(require_better=True))
 
 
-def test_better_can_be_asked_for_always_and_takes_judgments(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    workspace.query_sets.drop(CORPUS, "test")
-    build_next(workspace, tmp_path, seed=1, promote=False)
-    gates = workspace.settings.gates.model_copy(update={"require_better": True})
-    object.__setattr__(workspace.gatekeeper, "settings", gates)
+def test_better_can_be_asked_for_always_and_takes_judgments(proposed: Workspace) -> None:
+    proposed.query_sets.drop(CORPUS, "test")
+    gates = proposed.settings.gates.model_copy(update={"require_better": True})
+    object.__setattr__(proposed.gatekeeper, "settings", gates)
     with pytest.raises(GateFailed, match="on judged queries asked for"):
-        workspace.rollouts.promote(CORPUS)
+        proposed.rollouts.promote(CORPUS)
 
 
 def test_a_small_set_says_how_many_queries_are_needed(workspace: Workspace, tmp_path: Path) -> None:
@@ -303,21 +313,19 @@ def test_a_small_set_says_how_many_queries_are_needed(workspace: Workspace, tmp_
 
 
 def test_an_engine_that_is_not_ready_fails(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proposed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_next(workspace, tmp_path, seed=1, promote=False)
     state = Readiness(False, "yellow, 900 points")
-    monkeypatch.setattr(workspace.store, "readiness", lambda _: state)
+    monkeypatch.setattr(proposed.store, "readiness", lambda _: state)
     with pytest.raises(GateFailed, match="health: not ready: yellow"):
-        workspace.rollouts.promote(CORPUS)
+        proposed.rollouts.promote(CORPUS)
 
 
-def test_a_gate_can_be_turned_off(workspace: Workspace, tmp_path: Path) -> None:
-    build_next(workspace, tmp_path, seed=1, promote=False)
-    gates = workspace.settings.gates.model_copy(update={"drift": False, "quality": False})
-    object.__setattr__(workspace.gatekeeper, "settings", gates)
-    workspace.rollouts.promote(CORPUS)
-    assert set(verdicts(workspace)) == {"completeness", "identity", "health", "prefilter"}
+def test_a_gate_can_be_turned_off(proposed: Workspace) -> None:
+    gates = proposed.settings.gates.model_copy(update={"drift": False, "quality": False})
+    object.__setattr__(proposed.gatekeeper, "settings", gates)
+    proposed.rollouts.promote(CORPUS)
+    assert set(verdicts(proposed)) == {"completeness", "identity", "health", "prefilter"}
 
 
 def test_a_comparison_names_the_queries_that_changed_most(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from actions import document
 from engines import Engine, real_engine
-from workspaces import CORPUS, build_live, build_next, generation
+from workspaces import CORPUS, Templates, build_live, build_next, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import GateFailed, ProbeFailed
@@ -22,9 +22,12 @@ __all__ = ["real_engine"]  # a fixture
 
 
 @pytest.fixture
-def workspace(real_engine: Engine, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(real_engine: Engine, templates: Templates, tmp_path: Path) -> Iterator[Workspace]:
+    if not real_engine.is_server:
+        templates.live(tmp_path / "workspace", documents=100)
     with open_workspace(real_engine.root(tmp_path / "workspace")) as workspace:
-        build_live(workspace, tmp_path, documents=100)
+        if real_engine.is_server:
+            build_live(workspace, tmp_path, documents=100)
         yield workspace
 
 

@@ -28,7 +28,7 @@ from fault_actions import (
 from postgresql_server import Server, binaries, fresh_database, running_server
 from qdrant_stand_in import StandIn, running_stand_in
 from server_process import ServerProcess, until
-from workspaces import CORPUS, build_live, build_next, generation, new_root
+from workspaces import CORPUS, Templates, build_live, build_next, generation, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import ArtefactDamaged, LeaseHeld, LockstepError, ModelNotFound, StorageFull
@@ -46,7 +46,10 @@ _GATES = "[gates]\nidentity_samples = 32\n" + "".join(
 
 
 def workspace_root(folder: Path, **settings: int | str) -> Path:
-    root = new_root(folder, **settings)
+    return with_gates(new_root(folder, **settings))
+
+
+def with_gates(root: Path) -> Path:
     with (root / "lockstep.toml").open("a") as file:
         file.write(_GATES)
     return root
@@ -136,12 +139,12 @@ class TestAFrozenHolder:
             found = workspace.search(CORPUS, "number 9 revision 1").hits
             assert not {hit.document_id for hit in found} & set(gone)
 
-    def test_embedded_the_lock_holds_until_it_wakes(self, tmp_path: Path) -> None:
-        root = workspace_root(tmp_path / "workspace")
+    def test_embedded_the_lock_holds_until_it_wakes(
+        self, templates: Templates, tmp_path: Path
+    ) -> None:
+        root = with_gates(templates.live(tmp_path / "workspace"))
         with open_workspace(root) as workspace:
             with_short_leases(workspace)
-            build_live(workspace, tmp_path, documents=30)
-            workspace.store.release("docs--v0001")
             workspace.corpora.write(CORPUS, [document(n, revision=1) for n in range(20)])
             with started(follow_and_freeze, root, CORPUS, "before the points") as (holder, said):
                 assert hear(said) == "frozen"
@@ -172,11 +175,10 @@ class TestAWrongClock:
 
     @pytest.mark.parametrize("shift_s", [-3600, 3600])
     def test_two_builds_of_one_thing_by_different_clocks_give_one_sound_version(
-        self, tmp_path: Path, shift_s: int
+        self, templates: Templates, tmp_path: Path, shift_s: int
     ) -> None:
-        root = workspace_root(tmp_path / "workspace", batch_documents=16)
+        root = with_gates(templates.live(tmp_path / "workspace", batch_documents=16))
         with open_workspace(root) as workspace:
-            build_live(workspace, tmp_path, documents=60)
             with (
                 started(build_by_clock, root, CORPUS, "tiny@1", 0) as (_, one),
                 started(build_by_clock, root, CORPUS, "tiny@1", shift_s) as (_, other),
@@ -194,12 +196,15 @@ class TestAWrongClock:
 
     @pytest.mark.parametrize("shift_s", [-3600, 3600])
     def test_a_soaking_version_is_kept_though_the_clock_jumps_an_hour(
-        self, tmp_path: Path, shift_s: int, monkeypatch: pytest.MonkeyPatch
+        self,
+        templates: Templates,
+        tmp_path: Path,
+        shift_s: int,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        root = workspace_root(tmp_path / "workspace")
+        root = with_gates(templates.live(tmp_path / "workspace", candidate=True))
         with open_workspace(root) as workspace:
-            build_live(workspace, tmp_path, documents=20)
-            build_next(workspace, tmp_path, seed=2)
+            workspace.rollouts.promote(CORPUS)
             retired_at = workspace.catalog.get(CORPUS, 1).retired_at
             assert retired_at is not None
             jumped = retired_at + shift_s
@@ -218,12 +223,12 @@ class TestAWrongClock:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shift_s", [0, 3600])
-def test_two_operators_at_once_each_succeed_or_are_told(tmp_path: Path, shift_s: int) -> None:
-    root = workspace_root(tmp_path / "workspace")
+def test_two_operators_at_once_each_succeed_or_are_told(
+    templates: Templates, tmp_path: Path, shift_s: int
+) -> None:
+    root = with_gates(templates.live(tmp_path / "workspace", candidate=True))
     with open_workspace(root) as workspace:
-        build_live(workspace, tmp_path, documents=20)
-        for seed in (2, 3):
-            build_next(workspace, tmp_path, seed=seed, promote=False)
+        build_next(workspace, tmp_path, seed=3, promote=False)
         for version in workspace.catalog.versions(CORPUS):
             workspace.store.release(version.collection)
         turns = 6
@@ -389,14 +394,12 @@ def _fill(ballast: Path) -> None:
 
 class TestALostModel:
     @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        root = workspace_root(tmp_path / "workspace")
+    def root(self, templates: Templates, tmp_path: Path) -> Path:
+        root = with_gates(templates.live(tmp_path / "workspace", candidate=True))
         with open_workspace(root) as workspace:
-            build_live(workspace, tmp_path, documents=20)
-            other = build_next(workspace, tmp_path, seed=2, promote=False).version
             workspace.corpora.create("other")
             workspace.corpora.write("other", [document(number) for number in range(10)])
-            model = workspace.models.resolve(other.model_ref)
+            model = workspace.models.resolve("tiny@2")
             reindex(workspace, "other", model, SpecOptions(), promote=True)
         return root
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from actions import add_model, document
-from workspaces import CORPUS, build_live, build_next, generation, new_root
+from workspaces import CORPUS, Templates, build_next, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import (
@@ -29,14 +29,13 @@ from lockstep_indexer.build.reindex import reindex
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return new_root(tmp_path / "workspace")
+def root(templates: Templates, tmp_path: Path) -> Path:
+    return templates.live(tmp_path / "workspace")
 
 
 @pytest.fixture
-def workspace(root: Path, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(root: Path) -> Iterator[Workspace]:
     with open_workspace(root) as workspace:
-        build_live(workspace, tmp_path)
         yield workspace
 
 

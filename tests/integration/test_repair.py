@@ -11,7 +11,7 @@ import pytest
 from actions import document, fork_server
 from repairs import run_repair
 from sqlalchemy import update
-from workspaces import CORPUS, build_live, build_next, generation, new_root
+from workspaces import CORPUS, Templates, build_next, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
@@ -30,11 +30,12 @@ SAMPLES = 5  # of each of the two checks of a repair
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def workspace(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
     """One live version that each test breaks and mends again."""
-    folder = tmp_path_factory.mktemp("repair")
-    with open_workspace(new_root(folder / "workspace")) as workspace:
-        build_live(workspace, folder, documents=DOCUMENTS)
+    root = templates.live(tmp_path_factory.mktemp("repair") / "workspace", documents=DOCUMENTS)
+    with open_workspace(root) as workspace:
         yield workspace
 
 
@@ -217,10 +218,11 @@ def test_a_repair_that_lost_its_lease_writes_nothing_more(workspace: Workspace) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("die", "turn"), [("before the points", 2), ("after the points", 1)])
-def test_a_killed_repair_can_run_again(tmp_path: Path, die: str, turn: int) -> None:
-    root = new_root(tmp_path / "workspace")
+def test_a_killed_repair_can_run_again(
+    templates: Templates, tmp_path: Path, die: str, turn: int
+) -> None:
+    root = templates.live(tmp_path / "workspace", documents=DOCUMENTS)
     with open_workspace(root) as workspace:
-        build_live(workspace, tmp_path, documents=DOCUMENTS)
         delete(workspace, *(f"doc-{number}" for number in range(DOCUMENTS)))
     process = fork_server().Process(target=run_repair, args=(root, CORPUS, 1, die, turn))
     process.start()

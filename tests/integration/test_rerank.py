@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sentence_transformers import CrossEncoder
-from workspaces import CORPUS, build_live, new_root
+from workspaces import CORPUS, Templates
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import RerankerNotFound, Unavailable, WrongModelKind
@@ -27,9 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def workspace(folder: Path) -> Iterator[Workspace]:
-    with open_workspace(new_root(folder / "workspace", device="cpu")) as workspace:
-        build_live(workspace, folder)
+def workspace(templates: Templates, folder: Path) -> Iterator[Workspace]:
+    with open_workspace(templates.live(folder / "workspace", device="cpu")) as workspace:
         workspace.models.add("ce", tiny_reranker(folder / "ce"))
         yield workspace
 

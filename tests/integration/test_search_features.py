@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workspaces import CORPUS, build_live, build_next, new_root
+from workspaces import CORPUS, Templates, build_next
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import CursorExpired, DocumentNotFound, InvalidInput
@@ -21,10 +21,11 @@ ODD = {"must": [{"key": "parity", "match": {"value": 1}}]}
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    folder = tmp_path_factory.mktemp("features")
-    with open_workspace(new_root(folder / "workspace")) as workspace:
-        build_live(workspace, folder, documents=120)
+def workspace(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    root = templates.live(tmp_path_factory.mktemp("features") / "workspace", documents=120)
+    with open_workspace(root) as workspace:
         yield workspace
 
 
@@ -51,10 +52,9 @@ def test_pages_follow_each_other_without_gaps_or_repeats(workspace: Workspace, m
 
 
 def test_a_list_goes_on_with_its_version_across_a_promotion(
-    tmp_path: Path,
+    templates: Templates, tmp_path: Path
 ) -> None:
-    with open_workspace(new_root(tmp_path / "workspace")) as workspace:
-        build_live(workspace, tmp_path)
+    with open_workspace(templates.live(tmp_path / "workspace")) as workspace:
         request = SearchRequest("red river", limit=5)
         first = workspace.search(CORPUS, request)
         expected = workspace.search(CORPUS, replace(request, offset=5)).hits

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
-from workspaces import build_live, build_next, new_root
+from workspaces import Templates, build_next
 
 from lockstep.api.app import create_app
 from lockstep.api.key_ring import KeyRing
@@ -27,15 +27,14 @@ MAX_DOCUMENT_BYTES = 4096
 
 
 @pytest.fixture(scope="package")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def client(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Corpus 'docs': v1 was dropped, v2 is live, v3 a candidate with another model.
 
     Only v3 indexes a field, `parity`.
     """
     folder = tmp_path_factory.mktemp("api")
-    root = new_root(folder / "workspace", max_document_bytes=MAX_DOCUMENT_BYTES)
+    root = templates.live(folder / "workspace", max_document_bytes=MAX_DOCUMENT_BYTES)
     with open_workspace(root) as workspace:
-        build_live(workspace, folder)
         build_next(workspace, folder, seed=2)
         workspace.rollouts.drop("docs", soaked=False)
         counting = SpecOptions(payload_indexes={"parity": "integer"})

@@ -3,13 +3,13 @@
 import contextlib
 import io
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from workspaces import copied
 
 from lockstep.testing import tiny_model
 from lockstep_indexer.cli import main
@@ -91,10 +91,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
 @pytest.fixture
 def root(template: Path, tmp_path: Path) -> Path:
     """A copy of the template for one test to change."""
-    copy = tmp_path / "workspace"
-    # The engine's files are mostly holes; a plain copy would write them out.
-    subprocess.run(["cp", "-r", "--sparse=always", template, copy], check=True)
-    return copy
+    return copied(template, tmp_path / "workspace")
 
 
 @pytest.fixture

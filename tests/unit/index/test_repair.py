@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from actions import document
-from workspaces import CORPUS, build_live, generation, new_root
+from workspaces import CORPUS, Templates, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import RepairRefused
@@ -16,10 +16,11 @@ COLLECTION = "docs--v0001"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    folder = tmp_path_factory.mktemp("repair")
-    with open_workspace(new_root(folder / "workspace")) as workspace:
-        build_live(workspace, folder, documents=40)
+def workspace(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    root = templates.live(tmp_path_factory.mktemp("repair") / "workspace", documents=40)
+    with open_workspace(root) as workspace:
         yield workspace
 
 
