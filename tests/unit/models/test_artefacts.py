@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from adding_processes import DELAYS_S, PROCESSES, killed, said_by, together
 
 from lockstep.errors import ArtefactDamaged, ArtefactsUnavailable, InvalidSetting, ModelNotFound
 from lockstep.models.artefacts import ArtefactStore
@@ -186,8 +187,9 @@ def _running(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
 def test_killed_at_any_time_nothing_half_is_visible(
     registry: ModelRegistry, artefacts: ArtefactStore, model: Path, tmp_path: Path
 ) -> None:
-    printed = _run("killed", tmp_path, model)
-    assert len(printed) < 30, "every process was done before it was killed"
+    said = said_by(killed, tmp_path, model)
+    assert len(said) < len(DELAYS_S), "every process was done before it was killed"
+    assert set(said) <= {"tiny@1"}, "the libraries are not quiet"
     for folder in (tmp_path / "artefacts").glob("[0-9a-f]*"):
         artefacts.fetch(folder.name)
     for version in registry.list():
@@ -200,23 +202,10 @@ def test_killed_at_any_time_nothing_half_is_visible(
 def test_processes_that_add_the_same_model_agree(
     registry: ModelRegistry, artefacts: ArtefactStore, model: Path, tmp_path: Path
 ) -> None:
-    assert _run("together", tmp_path, model) == ["tiny@1"] * 4
+    assert said_by(together, tmp_path, model) == ["tiny@1"] * PROCESSES
     (version,) = registry.list()
     assert artefacts.fetch(version.digest).is_dir()
     assert len(list((tmp_path / "artefacts").glob("[0-9a-f]*"))) == 1
-
-
-def _run(what: str, folder: Path, model: Path) -> list[str]:
-    script = Path(__file__).with_name("adding_processes.py")
-    done = subprocess.run(
-        [sys.executable, script, what, folder, model],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stderr == "", "the libraries are not quiet"
-    return done.stdout.split()
 
 
 def test_object_storage_is_downloaded_once_and_verified(
