@@ -8,9 +8,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 import pytest
+from actions import fork_server
 from corpus_behaviour import fold, follow
 from corpus_processes import (
-    SPAWN,
     Acknowledged,
     ingest_file,
     meet_at,
@@ -52,8 +52,8 @@ def migrated(url: str) -> Iterator[Database]:
 
 
 def writing_processes() -> ProcessPoolExecutor:
-    barrier = SPAWN.Barrier(WRITERS, timeout=60)
-    return ProcessPoolExecutor(WRITERS, SPAWN, initializer=meet_at, initargs=(barrier,))
+    barrier = fork_server().Barrier(WRITERS, timeout=60)
+    return ProcessPoolExecutor(WRITERS, fork_server(), initializer=meet_at, initargs=(barrier,))
 
 
 def test_writers_lose_nothing_and_a_follower_misses_nothing(database: Database) -> None:
@@ -127,7 +127,7 @@ def test_an_ingest_that_was_killed_and_run_again_equals_an_undisturbed_one(
     texts = write_input(path)
     kept = 0
     for kill_at in (1, DOCUMENTS // 3, DOCUMENTS // 2):
-        process = SPAWN.Process(target=ingest_file, args=(sqlite.name, "docs", path, BATCH))
+        process = fork_server().Process(target=ingest_file, args=(sqlite.name, "docs", path, BATCH))
         process.start()
         while corpora.count("docs") < kill_at and process.is_alive():
             time.sleep(0.002)
@@ -142,7 +142,7 @@ def test_an_ingest_that_was_killed_and_run_again_equals_an_undisturbed_one(
         assert found == dict(islice(texts.items(), kept))
     assert 0 < kept < DOCUMENTS
 
-    process = SPAWN.Process(target=ingest_file, args=(sqlite.name, "docs", path, BATCH))
+    process = fork_server().Process(target=ingest_file, args=(sqlite.name, "docs", path, BATCH))
     process.start()
     process.join(120)
     assert process.exitcode == 0

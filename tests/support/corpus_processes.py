@@ -1,7 +1,6 @@
-"""What the processes do that test the corpus: they import nothing but the corpus."""
+"""What the processes do that test the corpus."""
 
 import random
-from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -9,8 +8,6 @@ from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.database import Database
 from lockstep.corpus.documents import Document
 from lockstep.corpus.ingest import ingest
-
-SPAWN = get_context("spawn")
 
 # What a writer acknowledges: the numbers it took (first, last), and the texts by id; None: deleted.
 Acknowledged = tuple[int, int, dict[str, str | None]]
