@@ -26,8 +26,8 @@ from lockstep.store.port import Record
 from lockstep_indexer.build.reindex import reindex
 
 CORPUS = "docs"
-DOCUMENTS = 320
-BATCH = 24
+DOCUMENTS = 200
+BATCH = 16
 KILLS = 20
 __all__ = ["real_engine"]  # a fixture
 
