@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -82,6 +83,7 @@ def test_promotions_by_another_process_are_followed_and_no_answer_is_mixed(
     def keep_searching() -> None:
         while not done.is_set():
             answers.append(server.search(mode="dense"))
+            time.sleep(0.01)  # leaves a core to whoever promotes
 
     with ThreadPoolExecutor(3) as pool:
         searchers = [pool.submit(keep_searching) for _ in range(3)]
