@@ -48,6 +48,7 @@ LockstepError
     ├── ArtefactsUnavailable  the storage of the model versions
     ├── RateLimited           this API key sends more requests than it may
     ├── Overloaded            more searches than this server can answer in time
+    ├── DeviceMemoryFull      a card cannot hold a model and a batch of one passage now
     ├── HubUnavailable        the hub that a model should come from
     └── StorageFull
 """
@@ -268,6 +269,10 @@ class RateLimited(Unavailable):
 
 class Overloaded(Unavailable):
     """More searches come in than this server can answer in time."""
+
+
+class DeviceMemoryFull(Unavailable):
+    """A card cannot hold a model and a batch of one passage now."""
 
 
 class HubUnavailable(Unavailable):

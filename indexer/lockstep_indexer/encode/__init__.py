@@ -1,0 +1,1 @@
+"""Passages to vectors: token ids through the fastest route that gives the model's own vectors."""

@@ -1,0 +1,72 @@
+"""Memory of a CUDA card: how much a batch may take, and what to do when it is full."""
+
+from collections.abc import Callable
+
+import torch
+
+from lockstep.errors import DeviceMemoryFull
+from lockstep_indexer.encode.batches import Budget
+
+MOST_TOKENS = 131_072  # beyond it a card gains nothing more
+_PROBE_TOKENS = 8_192
+_SHARE = 0.8  # of the free memory: the allocator needs room between its blocks
+
+Full = torch.OutOfMemoryError
+
+
+def found_budget(device: str, run: Callable[[int], None]) -> Budget:
+    """The tokens of a batch that the free memory holds, going by a batch that `run` is to try.
+
+    Raises DeviceMemoryFull where not even a small one fits.
+    """
+    tokens = _PROBE_TOKENS
+    while True:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        try:
+            run(tokens)
+            break
+        except Full as error:
+            tokens //= 2
+            if tokens < 256:
+                raise memory_full(device, 2 * tokens) from error
+    used = max(1, torch.cuda.max_memory_allocated(device) - before)
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return Budget(max(tokens, min(MOST_TOKENS, int(_SHARE * free / used * tokens))))
+
+
+def memory_full(device: str, tokens: int) -> DeviceMemoryFull:
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceMemoryFull(
+        f"A batch of {tokens} tokens does not fit on {device}: {free >> 20} of {total >> 20} MiB "
+        "are free.",
+        next_step="End what else runs on the card, take passages of fewer tokens, or use cpu.",
+    )
+
+
+def halving(
+    end: int,
+    cut: Callable[[int, int], int],
+    run: Callable[[int, int], None],
+    budget: Budget,
+    size: Callable[[int, int], int],
+    device: str,
+) -> None:
+    """Run batches up to `end`, each from where `cut` left off; where one does not fit, again in
+    halves. Nothing that was run is run again. Raises DeviceMemoryFull for one passage too many.
+    """
+    start = 0
+    while start < end:
+        stop = cut(start, budget.tokens)
+        try:
+            run(start, stop)
+        except Full as error:
+            if stop - start == 1:
+                raise memory_full(device, size(start, stop)) from error
+            budget.halve(size(start, stop))
+        else:
+            start = stop
+            continue
+        torch.cuda.empty_cache()  # after the error, whose traceback holds the batch's tensors

@@ -1,0 +1,143 @@
+"""Batches without padding: passages stand one after the other, attention stays within each."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lockstep.models.vectors import Vector
+from lockstep_indexer.encode.batches import Budget, longest_first, packed_end, restored
+from lockstep_indexer.encode.card import found_budget, halving
+from lockstep_indexer.encode.precision import least_cosine, unit
+from lockstep_indexer.encode.routes import RouteRefused
+from lockstep_indexer.encode.slabs import Slab, Slabs
+from lockstep_indexer.encode.structure import (
+    NotPackable,
+    Parts,
+    moved_copy,
+    shared_copy,
+    use_packed_attention,
+)
+from lockstep_indexer.encode.tokens import Tokens
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_CPU_TOKENS = 4_096
+
+
+class PackedRoute:
+    """Any transformers model that leaves its attention to a registered function.
+
+    Raises RouteRefused for other models.
+    """
+
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        *,
+        prompt_tokens: int = 0,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
+        budget: Budget | None = None,
+    ) -> None:
+        try:
+            Parts.of(model)  # before anything is copied
+            as_it_is = device == "cpu" and dtype == torch.float32
+            copied = shared_copy(model) if as_it_is else moved_copy(model, device, dtype)
+            self._parts = Parts.of(copied.eval())
+            use_packed_attention(self._parts.transformer.model)
+        except NotPackable as error:
+            raise RouteRefused(str(error)) from error
+        for module in self._parts.tail:
+            module.float()
+        inner = self._parts.transformer.model
+        self._forward: Any = torch.compile(inner, dynamic=True) if compiled else inner
+        self._prompt_tokens = prompt_tokens
+        self._device = device
+        kind = "packed and compiled" if compiled else "packed"
+        self.name = f"{kind}, {str(dtype).removeprefix('torch.')}, on {device}"
+        self.min_cosine = least_cosine(device)
+        self._slabs = Slabs(device)
+        self._budget = budget or self._found()
+
+    def encode(self, tokens: Tokens) -> Vector:
+        order = longest_first(tokens)
+        vectors = self._slabs.run(tokens.take(order), self._slab)
+        return vectors[restored(order)]
+
+    @torch.inference_mode()
+    def _slab(self, slab: Slab) -> torch.Tensor:
+        """(passages, dim) on the device, of passages in order of length."""
+        parts: list[torch.Tensor] = []
+        offsets = slab.tokens.offsets
+        halving(
+            len(slab.tokens),
+            lambda start, budget: packed_end(offsets, start, budget),
+            lambda start, end: parts.append(self._batch(slab, start, end)),
+            self._budget,
+            lambda start, end: int(offsets[end] - offsets[start]),
+            self._device,
+        )
+        return torch.cat(parts)
+
+    def _batch(self, slab: Slab, start: int, end: int) -> torch.Tensor:
+        offsets = slab.tokens.offsets
+        first, last = int(offsets[start]), int(offsets[end])
+        starts = (slab.offsets[start : end + 1] - first).to(torch.int32)
+        longest = int(slab.tokens.lengths[start])
+        # Without its size, which the host knows, the card would have to be waited for.
+        rows = torch.repeat_interleave(
+            torch.arange(end - start, device=self._device),
+            starts[1:] - starts[:-1],
+            output_size=last - first,
+        )
+        positions = torch.arange(last - first, device=self._device) - starts[rows]
+        return self._pooled(
+            {
+                "input_ids": slab.ids[first:last].long()[None],
+                "position_ids": (positions + self._parts.first_position)[None],
+                "cu_seq_lens_q": starts,
+                "cu_seq_lens_k": starts,
+                "max_length_q": longest,
+                "max_length_k": longest,
+            },
+            rows,
+        )
+
+    def _pooled(self, batch: dict[str, Any], rows: torch.Tensor) -> torch.Tensor:
+        """(passages, dim): the library's own pooling, which knows packed batches."""
+        parts = self._parts
+        features: dict[str, Any] = {
+            "token_embeddings": self._forward(**batch).last_hidden_state,  # (1, tokens, hidden)
+            "cu_seq_lens_q": batch["cu_seq_lens_q"],
+            "seq_idx": rows[None],
+            "modality": "text",
+        }
+        if self._prompt_tokens:
+            features["prompt_length"] = self._prompt_tokens
+        for module in (*parts.middle, parts.pooling):
+            features = module(features)
+        features["sentence_embedding"] = features["sentence_embedding"].float()
+        for module in parts.tail:
+            features = module(features)
+        return unit(features["sentence_embedding"])
+
+    def _found(self) -> Budget:
+        if not self._device.startswith("cuda"):
+            return Budget(_CPU_TOKENS)
+        longest = int(self._parts.transformer.max_seq_length)
+        return found_budget(self._device, lambda tokens: self._try(tokens, longest))
+
+    @torch.inference_mode()
+    def _try(self, tokens: int, longest: int) -> None:
+        """A batch of as many tokens, as passages of the greatest length."""
+        length = min(longest, tokens)
+        count = max(1, tokens // length)
+        passages = Tokens(
+            np.zeros(count * length, np.int32), np.arange(count + 1, dtype=np.int64) * length
+        )
+        slab = self._slabs.load(passages)
+        self._slabs.await_loaded()
+        self._batch(slab, 0, count)

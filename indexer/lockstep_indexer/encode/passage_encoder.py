@@ -1,0 +1,109 @@
+"""Passages to vectors by the fastest route that agrees with the library."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lockstep.errors import EncodingFailed
+from lockstep.models.agreement import MAX_MEASURED_TOKENS
+from lockstep.models.loading import usable_device
+from lockstep.models.manifest import ModelManifest
+from lockstep.models.vectors import Vector, unusable_rows
+from lockstep_indexer.encode.choice import Choosing, RouteReport, first_that_agrees
+from lockstep_indexer.encode.numerics import Sample
+from lockstep_indexer.encode.routes import Route
+from lockstep_indexer.encode.tokenizing import PassageTokenizer
+from lockstep_indexer.encode.tokens import Tokens
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_LONGEST_ON_CARD = 8_192  # tokens that are compared; longer ones would take minutes on a CPU
+
+
+class PassageEncoder:
+    """A model version's passages, tokenized and encoded in bulk. For one thread at a time.
+
+    The same tokens in the same order give the same bits on a CPU.
+    """
+
+    def __init__(
+        self, tokenizer: PassageTokenizer, route: Route, report: RouteReport, *, dim: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.report = report
+        self.dim = dim
+        self._route = route
+
+    @classmethod
+    def choose(
+        cls,
+        model: "SentenceTransformer",
+        manifest: ModelManifest,
+        *,
+        device: str | None = None,
+        compile: bool = False,
+    ) -> "PassageEncoder":
+        """For a model in single precision on the CPU, which it uses from then on.
+
+        `compile` has torch compile the model for a card: worth a minute from some million passages
+        on. Raises NotPlainTokens where the model reads more than token ids, InvalidSetting where
+        there is no such device, and EncodingFailed where no route agrees.
+        """
+        _check(model)
+        chosen = usable_device(device)
+        model.eval()
+        tokenizer = PassageTokenizer(model, manifest.document_prompt, manifest.max_tokens)
+        longest = MAX_MEASURED_TOKENS if chosen == "cpu" else _LONGEST_ON_CARD
+        sample = Sample.of(model, tokenizer, longest=longest)
+        choosing = Choosing(
+            model, manifest.document_prompt, _left_out(model, manifest), chosen, compile
+        )
+        route, report = first_that_agrees(choosing.routes(), sample)
+        return cls(tokenizer, route, report, dim=manifest.dim)
+
+    @property
+    def name(self) -> str:
+        return self._route.name
+
+    def encode(self, tokens: Tokens) -> Vector:
+        """(n, dim), L2-normalised, in the order of the passages.
+
+        Raises EncodingFailed or DeviceMemoryFull.
+        """
+        if not len(tokens):
+            return np.zeros((0, self.dim), dtype=np.float32)
+        if len(empty := np.flatnonzero(tokens.lengths == 0)):
+            raise EncodingFailed(
+                f"{len(empty)} of {len(tokens)} passages have no tokens; the first is passage "
+                f"{empty[0] + 1}. This model's tokenizer adds none to an empty text.",
+                next_step="Give the documents a text, or take them out.",
+            )
+        vectors = self._route.encode(tokens)
+        if len(failed := unusable_rows(vectors)):
+            raise EncodingFailed(
+                f"The route '{self.name}' gave NaN, infinity or only zeros for {len(failed)} of "
+                f"{len(tokens)} passages; the first is passage {failed[0] + 1}.",
+                next_step="Encode on another device: half precision may overflow.",
+            )
+        return vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Tokenized and encoded. Raises InvalidInput too."""
+        return self.encode(self.tokenizer.tokens(texts))
+
+
+def _check(model: "SentenceTransformer") -> None:
+    kinds = {(weight.device.type, weight.dtype) for weight in model.parameters()}
+    if kinds != {("cpu", torch.float32)}:
+        raise ValueError(f"the model's weights are {kinds}; expected float32 on the CPU")
+
+
+def _left_out(model: "SentenceTransformer", manifest: ModelManifest) -> int:
+    """The tokens of the prompt that pooling leaves out; 0 where it leaves out none."""
+    pooled = any(getattr(module, "include_prompt", True) is False for module in model)
+    if not pooled or not manifest.document_prompt:
+        return 0
+    return int(model.preprocess([""], prompt=manifest.document_prompt)["prompt_length"])
