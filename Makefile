@@ -14,10 +14,10 @@ EXAMPLES ?= 500
 DATABASE ?= sqlite
 ENGINE ?= embedded
 
-.PHONY: help demo test check fix bench crash fuzz clean
+.PHONY: help demo test check fix bench bench-encode crash fuzz clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/'
 
 $(VENV)/.ready: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ fix: $(VENV)/.ready  ## format, and mend what ruff can
 
 bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+
+bench-encode: $(VENV)/.ready  ## passages to vectors, beside the library's encode; MODEL, TEXTS, DATA, ALL=1, COMPILE=1
+	$(BIN)/python -m benchmarks.encode $(if $(MODEL),--model $(MODEL)) $(if $(TEXTS),--texts $(TEXTS)) \
+		$(if $(DATA),--data $(DATA)) $(if $(ALL),--all) $(if $(COMPILE),--compile)
 
 crash: $(VENV)/.ready  ## kill -9 at every moment, restart, check; CYCLES, SEED, DATABASE=postgresql, ENGINE=stand-in or URL
 	$(BIN)/python -m crash --cycles $(CYCLES) --seed $(SEED) --database $(DATABASE) --engine $(ENGINE)

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of BEIR collections")
     data = parser.parse_args().data
     runs = [["ingest"], ["store_search"], ["query_encoder"], ["reindex_memory"], ["replicas"]]
-    runs += [["facets_and_boosts"], ["rerank"]]
+    runs += [["facets_and_boosts"], ["rerank"], ["encode"]]
     if data is not None:
         runs += [
             ["bm25_agreement", "--data", str(data)],

