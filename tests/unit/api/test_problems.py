@@ -57,6 +57,7 @@ EXPECTED = {
     "EncodingFailed": 500,
     "ProbeFailed": 500,
     "Unavailable": 503,
+    "DeviceMemoryFull": 503,
     "StoreUnavailable": 503,
     "DatabaseUnavailable": 503,
     "ArtefactsUnavailable": 503,
