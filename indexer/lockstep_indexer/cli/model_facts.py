@@ -1,5 +1,6 @@
 """How a model version looks: in lists, by itself, and as JSON."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -10,6 +11,7 @@ from lockstep_indexer.cli.render import age, facts, heading, megabytes, moment, 
 from lockstep_indexer.cli.session import Json
 
 if TYPE_CHECKING:
+    from lockstep.models.agreement import Agreement
     from lockstep.models.registry import ModelVersion
 
 
@@ -91,42 +93,43 @@ def _reranker_summary(version: "ModelVersion") -> list[tuple[str, object]]:
     ]
 
 
-def _pairs(fields: Json) -> list[tuple[str, object]]:
-    """What was compiled for pairs when the model was added, and what that is worth."""
+def _compiled(
+    fields: Json, *, name: str, each: str, by_torch: str, agreement: Callable[["Agreement"], str]
+) -> list[tuple[str, object]]:
+    """What was compiled when the model was added, and what that is worth."""
     from lockstep.models.compilation_report import CompilationReport
 
     if not fields:
-        return [("pairs", "scored by torch; nothing was compiled when it was added")]
+        return [(name, f"{by_torch}; nothing was compiled when it was added")]
     report = CompilationReport.from_json(fields)
     if report.agreement is None:
-        return [("pairs", f"scored by torch: {report.reason}")]
-    saved = f"{report.query_ms:.1f} ms a short pair, torch {report.torch_ms:.1f} ms"
-    apart = report.agreement.largest_difference
+        return [(name, f"{by_torch}: {report.reason}")]
+    saved = f"{report.query_ms:.1f} ms {each}, torch {report.torch_ms:.1f} ms"
     return [
-        ("pairs", f"compiled by {report.engine} in {report.precision}: {saved}"),
-        ("agreement", f"{apart:.2%} of their range or less from torch, {report.texts} texts"),
+        (name, f"compiled by {report.engine} in {report.precision}: {saved}"),
+        ("agreement", f"{agreement(report.agreement)} torch, {report.texts} texts"),
         ("compiled on", report.processor),
     ]
+
+
+def _pairs(fields: Json) -> list[tuple[str, object]]:
+    return _compiled(
+        fields,
+        name="pairs",
+        each="a short pair",
+        by_torch="scored by torch",
+        agreement=lambda found: f"{found.largest_difference:.2%} of their range or less from",
+    )
 
 
 def _queries(fields: Json) -> list[tuple[str, object]]:
-    """What was compiled for queries when the model was added, and what that is worth."""
-    from lockstep.models.compilation_report import CompilationReport
-
-    if not fields:
-        return [("queries", "encoded by torch; nothing was compiled when it was added")]
-    report = CompilationReport.from_json(fields)
-    if report.agreement is None:
-        return [("queries", f"encoded by torch: {report.reason}")]
-    saved = f"{report.query_ms:.1f} ms a query, torch {report.torch_ms:.1f} ms"
-    return [
-        ("queries", f"compiled by {report.engine} in {report.precision}: {saved}"),
-        (
-            "agreement",
-            f"cosine {report.agreement.cosine:.5f} or more with torch, {report.texts} texts",
-        ),
-        ("compiled on", report.processor),
-    ]
+    return _compiled(
+        fields,
+        name="queries",
+        each="a query",
+        by_torch="encoded by torch",
+        agreement=lambda found: f"cosine {found.cosine:.5f} or more with",
+    )
 
 
 def manifest_rendered(version: "ModelVersion") -> list[RenderableType]:

@@ -77,7 +77,8 @@ def _by_kernel(
         window_size=window,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    return output  # type: ignore[no-any-return]  # a pair only where more is asked for
+    # Typed as a tensor or a pair; it is a pair only where more than the output is asked for.
+    return output  # type: ignore[no-any-return]
 
 
 def _by_passage(

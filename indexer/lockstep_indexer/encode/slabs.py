@@ -94,4 +94,5 @@ class Slabs:
 
 
 def _stream(device: str) -> torch.cuda.Stream:
+    # torch has no types for its constructor.
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

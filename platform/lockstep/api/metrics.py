@@ -53,6 +53,7 @@ class Metrics:
             ProcessCollector(registry=self.registry)
             GCCollector(registry=self.registry)
         else:
+            # prometheus_client has types, but not for what serves several processes.
             MultiProcessCollector(self.scraped, str(shared))  # type: ignore[no-untyped-call]
             self.scraped.register(WorkerProcesses())
         Gauge(

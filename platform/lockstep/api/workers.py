@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 HUNG_S = 60
 # Over the time that requests may take to finish: for threads to end, and connections to close.
 _ENDING_S = 20.0
+_POLL_S = 0.05  # a process tells nobody that it is ready, or has ended
 _FIGURES = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 
 
@@ -92,7 +93,7 @@ class Workers(Multiprocess):
                     self.failed = True
                     self.should_exit.set()
                     return
-                time.sleep(0.05)
+                time.sleep(_POLL_S)
         self._on_ready()
 
     def keep_subprocess_alive(self) -> None:
@@ -104,6 +105,7 @@ class Workers(Multiprocess):
         for old, process in zip(before, self.processes, strict=True):
             if process.pid != old and old is not None:
                 # What it was doing is done no more; what it had counted stays counted.
+                # The library has types, but not for this call.
                 multiprocess.mark_process_dead(old, str(self._figures))  # type: ignore[no-untyped-call]
                 logger.error("worker %d died; worker %s takes its place", old, process.pid)
 
@@ -116,7 +118,7 @@ class Workers(Multiprocess):
                 self.failed = True
                 for process in self.processes:
                     process.process.kill()
-            time.sleep(0.05)
+            time.sleep(_POLL_S)
         super().join_all()
 
 

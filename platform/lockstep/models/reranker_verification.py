@@ -9,12 +9,11 @@ import numpy as np
 from lockstep.errors import InvalidSetting, ModelRejected
 from lockstep.models.loading import load_cross_encoder, seeded
 from lockstep.models.manifest import FileEntry, ModelKind, ModelManifest
+from lockstep.models.probing import PROBES, longest_probe, require_complete, trying
 from lockstep.models.vectors import Scores
 from lockstep.models.verification import (
-    PROBES,
     Choices,
     installed_packages,
-    longest_probe,
     max_tokens_of,
     tokenizer_digest,
 )
@@ -39,7 +38,11 @@ def measure_reranker(
     _check_labels(model)
     max_tokens = max_tokens_of(model, choices.max_tokens)
     model.max_seq_length = max_tokens
-    _check_same(folder, max_tokens, _probe(model, max_tokens))
+    scores = _probe(model, max_tokens)
+    with seeded(2):
+        again = load_cross_encoder(folder, device="cpu")
+    again.max_seq_length = max_tokens
+    require_complete(_probe(again, max_tokens), scores, kind="rerankers", saved_by="CrossEncoder")
     return ModelManifest(
         files=files,
         kind=ModelKind.RERANKER,
@@ -79,30 +82,12 @@ def _check_labels(model: "CrossEncoder") -> None:
     )
 
 
-def _check_same(folder: Path, max_tokens: int, expected: Scores) -> None:
-    """Weights that the files lack are drawn at random, so a second load gives other scores."""
-    with seeded(2):
-        again = load_cross_encoder(folder, device="cpu")
-    again.max_seq_length = max_tokens
-    if not np.allclose(_probe(again, max_tokens), expected, rtol=1e-3, atol=1e-5):
-        raise ModelRejected(
-            "Loading the model twice gives two different rerankers: its files lack some weights, "
-            "such as those of its last layer, which are then drawn at random.",
-            next_step="Save the whole model by `CrossEncoder.save_pretrained`.",
-        )
-
-
 def _probe(model: "CrossEncoder", max_tokens: int) -> Scores:
     """The scores of a few passages, and of one that fills the model."""
     pairs = [(_QUERY, text) for text in (*PROBES, longest_probe(max_tokens))]
-    try:
+    with trying("pair"):
         scores = np.asarray(model.predict(pairs, show_progress_bar=False))
         again = np.asarray(model.predict(pairs, show_progress_bar=False))
-    except Exception as error:  # whatever the model's modules raise
-        raise ModelRejected(
-            f"The model fails on a test pair: {type(error).__name__}: {error}",
-            next_step="If the texts are too long for it, lower max_tokens.",
-        ) from error
     if scores.shape != (len(pairs),):
         raise ModelRejected(
             f"The model gives an array of shape {scores.shape} for {len(pairs)} pairs; expected "

@@ -16,6 +16,7 @@ from lockstep.models.loading import fast_tokenizer, load_model, seeded
 from lockstep.models.manifest import FileEntry, Json, ModelManifest, canonical_json
 from lockstep.models.matryoshka import checked_dims, matryoshka_dims
 from lockstep.models.module_list import read_json
+from lockstep.models.probing import PROBES, longest_probe, require_complete, trying
 from lockstep.models.vectors import Vector, unusable_rows
 
 if TYPE_CHECKING:
@@ -23,13 +24,11 @@ if TYPE_CHECKING:
 
     from lockstep.models.loading import AnyModel
 
-PROBES = ("A short sentence to test the model with.", "7 × 8 = 56; ¿qué? 世界", "a")
 _QUERY_NAMES = ("query",)
 _DOCUMENT_NAMES = ("document", "passage", "corpus")
 _PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 _MIN_TOKENS = 8
 _DEFAULT_TOKENS = 512
-_MAX_PROBED_TOKENS = 1024  # a longer text takes minutes on a CPU
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,12 @@ def measure(folder: Path, files: Mapping[str, FileEntry], choices: Choices) -> M
     max_tokens = max_tokens_of(model, choices.max_tokens)
     model.max_seq_length = max_tokens
     vectors = _probe(model, max_tokens)
-    _check_complete(folder, max_tokens, vectors)
+    with seeded(2):
+        again = load_model(folder, device="cpu")
+    again.max_seq_length = max_tokens
+    require_complete(
+        _probe(again, max_tokens), vectors, kind="encoders", saved_by="SentenceTransformer"
+    )
     dim = vectors.shape[1]
     query_prompt, document_prompt = prompts_of(folder, choices)
     chosen = choices.matryoshka_dims
@@ -80,35 +84,11 @@ def installed_packages() -> dict[str, str]:
     return {name: package_version(name) for name in _PACKAGES}
 
 
-def _check_complete(folder: Path, max_tokens: int, expected: Vector) -> None:
-    """Weights that the files lack are drawn at random, so a second load gives other vectors."""
-    with seeded(2):
-        again = load_model(folder, device="cpu")
-    again.max_seq_length = max_tokens
-    actual = _probe(again, max_tokens)
-    if actual.shape != expected.shape or not np.allclose(actual, expected, rtol=1e-3, atol=1e-5):
-        raise ModelRejected(
-            "Loading the model twice gives two different encoders: its files lack some weights, "
-            "which are then drawn at random.",
-            next_step="Save the whole model by `SentenceTransformer.save_pretrained`.",
-        )
-
-
-def longest_probe(max_tokens: int) -> str:
-    """A text that fills the model, as far as that can be waited for."""
-    return " ".join(["word"] * min(max_tokens, _MAX_PROBED_TOKENS))
-
-
 def _probe(model: "SentenceTransformer", max_tokens: int) -> Vector:
     """The vectors of a few sentences, and of one that fills the model."""
     texts = [*PROBES, longest_probe(max_tokens)]
-    try:
+    with trying("sentence"):
         vectors = np.asarray(model.encode(texts, prompt="", show_progress_bar=False))
-    except Exception as error:  # whatever the model's modules raise
-        raise ModelRejected(
-            f"The model fails on a test sentence: {type(error).__name__}: {error}",
-            next_step="If the text is too long for it, lower max_tokens.",
-        ) from error
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise ModelRejected(
             f"The model gives an array of shape {vectors.shape} for {len(texts)} sentences; "
