@@ -220,7 +220,7 @@ class SearchRequest:
                 f"limit is {self.limit}; highlights by meaning are given for at most "
                 f"{MAX_COMPARED} hits at once."
             )
-        checked_facets(self.facets)
+        _ = self.counted  # which raises where they are none
         checked_boosts(self.boosts)
         if self.score_threshold is not None and not math.isfinite(self.score_threshold):
             raise InvalidInput(f"score_threshold is {self.score_threshold}; expected a number.")
@@ -264,6 +264,11 @@ class SearchRequest:
     def choices(self) -> list[int]:
         """How many of the best hits each step that reorders them has to choose from."""
         return [c.candidates for c in (self.rerank, self.diversity) if c is not None]
+
+    @cached_property
+    def counted(self) -> tuple[Facet, ...]:
+        """The facets, those that were only named with the default number of values."""
+        return checked_facets(self.facets)
 
     @cached_property
     def payload_filter(self) -> Json | None:

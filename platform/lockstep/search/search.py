@@ -9,7 +9,7 @@ from lockstep.models.rerankers import Rerankers
 from lockstep.search.asked import Asked, asked, asked_all
 from lockstep.search.boosts import require_computable
 from lockstep.search.cursor import next_page
-from lockstep.search.facets import checked_facets, count_facets, require_countable
+from lockstep.search.facets import count_facets, require_countable
 from lockstep.search.hits import find
 from lockstep.search.refinement import diversified, highlighted
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
@@ -73,9 +73,9 @@ def _answer(
     ordered = time.perf_counter()
     hits = diversified(generation, store, request, hits)
     page = _above_threshold(hits[request.offset : request.window], request.score_threshold)
-    facets = checked_facets(request.facets)
-    condition = request.payload_filter
-    counts = count_facets(generation, store, facets, condition) if facets else None
+    counts = None
+    if request.counted:
+        counts = count_facets(generation, store, request.counted, request.payload_filter)
     searched = time.perf_counter()
     page = highlighted(generation, request, asked, page)
     ended = time.perf_counter()
@@ -101,7 +101,7 @@ def _answer(
 
 def _require_possible(generation: Generation, request: SearchRequest) -> None:
     """Raise SearchUnsupported, before any work, for what the index version was not built for."""
-    require_countable(generation.version, checked_facets(request.facets))
+    require_countable(generation.version, request.counted)
     require_computable(generation.version, request.boosts)
 
 
