@@ -95,7 +95,7 @@ def ranked(workspace: Workspace, corpus: str, judged: Judged) -> Ranked:
     for query, text in judged.queries.items():
         request = SearchRequest(text)
         sought = asking.asked(generation, workspace.store, request)
-        plan = make_plan(request, generation, sought, DEPTHS[0])
+        plan = make_plan(request, generation, sought).branches(DEPTHS[0])
         found = workspace.store.search(generation.collection, list(plan.values()))
         rankings[query] = dict(zip(plan, found, strict=True))
     return Ranked(judged, rankings, _documents(workspace, generation.collection))

@@ -35,7 +35,7 @@ from lockstep.lexical.bm25 import Bm25Encoder, Bm25Settings
 from lockstep.search.request import Mode, SearchRequest
 from lockstep.search.search import search
 from lockstep.settings import init_workspace
-from lockstep.store.port import Branch, Candidate, Json, Record
+from lockstep.store.port import Answer, Question
 from lockstep_indexer.build.reindex import Listener, reindex
 
 MEASURES = [nDCG @ 10, R @ 100]
@@ -49,26 +49,9 @@ class TimedStore:
     store: Any
     seconds: float = field(default=0.0)
 
-    def search(
-        self, collection: str, branches: Sequence[Branch], filter: Json | None = None
-    ) -> list[list[Candidate]]:
+    def ask(self, collection: str, question: Question[Answer]) -> Answer:
         started = time.perf_counter()
-        result: list[list[Candidate]] = self.store.search(collection, branches, filter)
-        self.seconds += time.perf_counter() - started
-        return result
-
-    def retrieve(
-        self,
-        collection: str,
-        ids: Sequence[str],
-        *,
-        with_vectors: bool = False,
-        with_late: bool = False,
-    ) -> list[Record]:
-        started = time.perf_counter()
-        result: list[Record] = self.store.retrieve(
-            collection, ids, with_vectors=with_vectors, with_late=with_late
-        )
+        result: Answer = self.store.ask(collection, question)
         self.seconds += time.perf_counter() - started
         return result
 

@@ -1,10 +1,11 @@
 """What a search can ask for, on a real index: pages, groups, likeness, diversity, highlights."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,9 +14,17 @@ from workspaces import CORPUS, Templates, build_next
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.errors import CursorExpired, DocumentNotFound, InvalidInput
 from lockstep.gates.searchers import LocalSearcher
+from lockstep.search.asked import asked
+from lockstep.search.boosts import PopularityBoost
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.highlights import HighlightChoice
+from lockstep.search.hits import FirstHits, Found
+from lockstep.search.plan import make_plan
 from lockstep.search.request import GroupChoice, Mode, SearchRequest, SearchResponse
+from lockstep.store.edge import EdgeStore
+from lockstep.store.edge_collection import EdgeCollection
+from lockstep.store.port import Record
+from lockstep.store.reading import CollectionReader
 
 ODD = {"must": [{"key": "parity", "match": {"value": 1}}]}
 
@@ -211,16 +220,65 @@ def test_a_searcher_of_the_gates_encodes_each_query_anew(
     assert first.document_ids == second.document_ids
 
 
-def test_hits_are_read_at_once_however_many_there_are_to_choose_from(
+class Counting(CollectionReader):
+    """Reads by trips, and notes how much each brings."""
+
+    def retrieve(self, ids: Sequence[str], **options: bool) -> list[Record]:
+        reads.append(len(ids))
+        return super().retrieve(ids, **options)
+
+
+reads: list[int] = []
+
+
+def by_trips(workspace: Workspace, request: SearchRequest) -> Found:
+    """What the embedded engine answers in its own process, asked for one read at a time."""
+    generation = workspace.serving.current(CORPUS)
+    reads.clear()
+    plan = make_plan(request, generation, asked(generation, workspace.store, request))
+    question = FirstHits(request, plan, request.window)
+    return question(Counting(workspace.store, generation.collection))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"group_by_document": False, "explain": True},
+        {"mode": Mode.DENSE, "group_by": GroupChoice("parity", 3), "limit": 4},
+        {"filter": ODD, "limit": 60},
+        {"boosts": [PopularityBoost("parity", midpoint=1, weight=2)], "explain": True},
+    ],
+    ids=str,
+)
+def test_the_engine_answers_as_if_it_was_asked_step_by_step(
+    workspace: Workspace, fields: dict[str, Any]
+) -> None:
+    request = SearchRequest("red river", **fields)
+    assert by_trips(workspace, request).hits == workspace.search(CORPUS, request).hits
+
+
+@pytest.mark.parametrize(("grouped", "expected"), [(True, 25), (False, 10)])
+def test_over_a_network_many_are_read_at_once(
+    workspace: Workspace, grouped: bool, expected: int
+) -> None:
+    request = SearchRequest("red river", group_by_document=grouped)
+    assert len(by_trips(workspace, request).hits) == 10
+    assert set(reads[:-1] or reads) == {expected}
+
+
+def test_a_search_asks_an_engine_of_its_own_process_once(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    retrieve, reads = workspace.store.retrieve, []
+    trips = []
+    call = EdgeCollection.call
 
-    def counting(collection: str, ids: list[str], **options: Any) -> Any:
-        reads.append(len(ids))
-        return retrieve(collection, ids, **options)
+    def counting(collection: EdgeCollection, operation: str, *arguments: Any) -> Any:
+        trips.append(operation)
+        return call(collection, operation, *arguments)
 
-    monkeypatch.setattr(workspace.store, "retrieve", counting)
-    diversity = DiversityChoice(candidates=20)
-    assert ask(workspace, limit=3, diversity=diversity, group_by_document=False).hits
-    assert reads == [20, 20]  # what they say, then their vectors
+    collection = workspace.serving.current(CORPUS).collection
+    opened = cast(EdgeStore, workspace.store)._collection(collection)
+    monkeypatch.setattr(opened, "call", partial(counting, opened))
+    assert ask(workspace).hits
+    assert trips == ["ask"]

@@ -6,11 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-from tokenizers import Encoding, Tokenizer
+from typing import TYPE_CHECKING
 
 from lockstep.corpus.documents import Document
 from lockstep.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
 
 # Point ids must be the same for the same passage on every machine and for ever.
 _NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
@@ -57,7 +59,7 @@ class PassageSplitter:
     two words; in a word longer than that, between two tokens. Windows do not overlap.
     """
 
-    def __init__(self, tokenizer: Tokenizer, window_tokens: int, *, prompt: str = "") -> None:
+    def __init__(self, tokenizer: "Tokenizer", window_tokens: int, *, prompt: str = "") -> None:
         """`tokenizer` must neither truncate nor pad; `prompt` goes before each encoded text."""
         self._tokenizer = tokenizer
         # One more for the tokens that may appear where title and text are joined.
@@ -88,7 +90,7 @@ class PassageSplitter:
         return len(document.title.encode()) + len(document.text.encode()) < self._capacity
 
     def _windows(
-        self, document: Document, title: Encoding, text: Encoding
+        self, document: Document, title: "Encoding", text: "Encoding"
     ) -> tuple[str, list[str]]:
         title_tokens = min(len(title.ids), int(self._capacity * _TITLE_SHARE))
         short_title = document.title

@@ -9,17 +9,18 @@ is (1 + cosine) / 2, in the same order. Any other score below 0 counts as 0.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lockstep.errors import InvalidInput, SearchUnsupported
-from lockstep.index.generation import Generation
-from lockstep.index.versions import IndexVersion
 from lockstep.search.fusion import Ranked
 from lockstep.store.payload_functions import Decay, PayloadFunction, Saturation
 from lockstep.store.payload_indexes import check_field
-from lockstep.store.port import METADATA, Json, VectorStore
+from lockstep.store.port import METADATA, Json, Reader
+
+if TYPE_CHECKING:
+    from lockstep.index.versions import IndexVersion
 
 MAX_BOOSTS = 10
 MAX_WEIGHT = 100.0
@@ -95,7 +96,7 @@ def checked_boosts(boosts: Sequence[Boost]) -> tuple[Boost, ...]:
     return tuple(boosts)
 
 
-def require_computable(version: IndexVersion, boosts: Sequence[Boost]) -> None:
+def require_computable(version: "IndexVersion", boosts: Sequence[Boost]) -> None:
     """Raise SearchUnsupported where a field is indexed as something that the boost cannot read."""
     for boost in boosts:
         kind = version.spec.payload_indexes.get(boost.field)
@@ -123,12 +124,7 @@ class Boosted:
 
 
 def apply_boosts(
-    generation: Generation,
-    store: VectorStore,
-    boosts: Sequence[Boost],
-    ranked: list[Ranked],
-    *,
-    cosine: bool,
+    reader: Reader, boosts: Sequence[Boost], ranked: list[Ranked], *, cosine: bool
 ) -> Boosted | None:
     """Score the candidates anew and order them by (score descending, id); None without boosts.
 
@@ -137,13 +133,12 @@ def apply_boosts(
     """
     if not boosts:
         return None
-    values = store.evaluate(
-        generation.collection, [each.id for each in ranked], [boost.function for boost in boosts]
-    )
+    ids = [each.id for each in ranked]
+    values = reader.evaluate(ids, [boost.function for boost in boosts])
     bases = {each.id: _base(each.score, cosine=cosine) for each in ranked}
     parts = {each.id: _parts(each.id, boosts, values) for each in ranked}
     scored = [
-        replace(each, score=bases[each.id] * (1 + math.fsum(map(_contribution, parts[each.id]))))
+        each._replace(score=bases[each.id] * (1 + math.fsum(map(_contribution, parts[each.id]))))
         for each in ranked
     ]
     scored.sort(key=lambda each: (-each.score, each.id))

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lockstep.errors import InvalidInput, SearchUnsupported
-from lockstep.index.generation import Generation
-from lockstep.index.versions import IndexVersion
 from lockstep.store.payload_indexes import COUNTED_TYPES, check_field
 from lockstep.store.port import METADATA, PASSAGE, FacetCount, Json, VectorStore
+
+if TYPE_CHECKING:
+    from lockstep.index.generation import Generation
+    from lockstep.index.versions import IndexVersion
 
 MAX_FACETS = 10
 MAX_VALUES = 100
@@ -49,7 +52,7 @@ def checked_facets(facets: Sequence[Facet | str]) -> tuple[Facet, ...]:
     return named
 
 
-def require_countable(version: IndexVersion, facets: Sequence[Facet]) -> None:
+def require_countable(version: "IndexVersion", facets: Sequence[Facet]) -> None:
     """Raise SearchUnsupported where the version was not built to count a field."""
     indexes = version.spec.payload_indexes
     for facet in facets:
@@ -58,7 +61,7 @@ def require_countable(version: IndexVersion, facets: Sequence[Facet]) -> None:
 
 
 def count_facets(
-    generation: Generation, store: VectorStore, facets: Sequence[Facet], condition: Json | None
+    generation: "Generation", store: VectorStore, facets: Sequence[Facet], condition: Json | None
 ) -> FacetCounts:
     """Count over all documents that the condition matches, whether a search finds them or not."""
     # Every document has exactly one passage of number 0.
@@ -73,7 +76,7 @@ def count_facets(
     }
 
 
-def _uncountable(field: str, version: IndexVersion) -> SearchUnsupported:
+def _uncountable(field: str, version: "IndexVersion") -> SearchUnsupported:
     indexes = version.spec.payload_indexes
     has = f"its index is of type {indexes[field]}" if field in indexes else "it has no index of it"
     options = {**_countable(indexes), field: "keyword"}

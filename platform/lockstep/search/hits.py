@@ -1,4 +1,8 @@
-"""Finding hits: rankings as deep as it takes, put together, grouped, and read."""
+"""Finding hits: rankings as deep as it takes, put together, grouped, and read.
+
+The embedded engine's process imports this to answer a search next to the data, so it needs to stay
+free of what encodes.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from lockstep.index.generation import Generation
-from lockstep.search.asked import Asked
 from lockstep.search.boosts import apply_boosts
 from lockstep.search.fusion import (
     Ranked,
@@ -16,9 +18,9 @@ from lockstep.search.fusion import (
     reciprocal_rank_fusion,
     single_ranking,
 )
-from lockstep.search.plan import DENSE, LEXICAL, MIN_SCORES, make_plan, steps
+from lockstep.search.plan import DENSE, LEXICAL, MIN_SCORES, Plan, steps
 from lockstep.search.request import FusionMethod, Hit, Mode, SearchRequest
-from lockstep.store.port import DOCUMENT_ID, METADATA, Candidate, Json, Record, VectorStore
+from lockstep.store.port import DOCUMENT_ID, METADATA, Candidate, Json, Reader, Record
 
 
 @dataclass(frozen=True)
@@ -37,36 +39,42 @@ class _Taken:
     groups: Counter[Any] = field(default_factory=Counter)
 
 
-def find(
-    generation: Generation, store: VectorStore, request: SearchRequest, asked: Asked, count: int
-) -> Found:
-    """The first `count` hits.
+@dataclass(frozen=True)
+class FirstHits:
+    """The question of a search to its collection: the first `count` hits.
 
     The branches are ranked in one call to the engine and fused here: the engine's own fusion puts
     equal scores in another order each time. The hits of a deeper step follow those of the steps
     before, so the first hits are the same however many are asked for.
     """
-    hits: list[Hit] = []
-    taken = _Taken()
-    for depth, reach in steps(request):
-        branches = make_plan(request, generation, asked, depth)
-        if not branches:
-            break
-        rankings = store.search(generation.collection, list(branches.values()), asked.filter)
-        ranked = merge(request, dict(zip(branches, rankings, strict=True)), depth)
-        cosine = request.mode is Mode.DENSE
-        boosted = apply_boosts(generation, store, request.boosts, ranked, cosine=cosine)
-        ranked = boosted.ranked if boosted else ranked
-        is_all = all(len(ranking) < depth for ranking in rankings)
-        wanted = (count if is_all else min(count, reach)) - len(hits)
-        left = [each for each in ranked if each.id not in taken.points]
-        read: Iterator[Hit] = islice(_read(generation, store, request, left, taken, wanted), wanted)
-        if boosted and request.explain:
-            read = (replace(hit, boosts=boosted.explain(hit.id)) for hit in read)
-        hits += _in_order(read, hits)
-        if len(hits) == count or is_all:
-            return Found(hits, more=not is_all or len(taken.points) < len(ranked))
-    return Found(hits, more=False)
+
+    request: SearchRequest
+    plan: Plan
+    count: int
+
+    def __call__(self, reader: Reader) -> Found:
+        request = self.request
+        hits: list[Hit] = []
+        taken = _Taken()
+        for depth, reach in steps(request):
+            branches = self.plan.branches(depth)
+            if not branches:
+                break
+            rankings = reader.search(list(branches.values()), self.plan.filter)
+            ranked = merge(request, dict(zip(branches, rankings, strict=True)), depth)
+            cosine = request.mode is Mode.DENSE
+            boosted = apply_boosts(reader, request.boosts, ranked, cosine=cosine)
+            ranked = boosted.ranked if boosted else ranked
+            is_all = all(len(ranking) < depth for ranking in rankings)
+            wanted = (self.count if is_all else min(self.count, reach)) - len(hits)
+            left = [each for each in ranked if each.id not in taken.points]
+            read: Iterator[Hit] = _read(reader, request, left, taken, wanted)
+            if boosted and request.explain:
+                read = (replace(hit, boosts=boosted.explain(hit.id)) for hit in read)
+            hits += _in_order(read, hits)
+            if len(hits) == self.count or is_all:
+                return Found(hits, more=not is_all or len(taken.points) < len(ranked))
+        return Found(hits, more=False)
 
 
 def merge(request: SearchRequest, rankings: dict[str, list[Candidate]], depth: int) -> list[Ranked]:
@@ -92,25 +100,23 @@ def _in_order(hits: Iterator[Hit], before: Sequence[Hit]) -> Iterator[Hit]:
 
 
 def _read(
-    generation: Generation,
-    store: VectorStore,
-    request: SearchRequest,
-    ranked: Sequence[Ranked],
-    taken: _Taken,
-    wanted: int,
+    reader: Reader, request: SearchRequest, ranked: Sequence[Ranked], taken: _Taken, wanted: int
 ) -> Iterator[Hit]:
-    """Read what the hits say, some at a time; of each group, only as many as it may have.
+    """The first `wanted` hits, read some at a time; of each group, only as many as it may have.
 
     A point that was deleted since it was ranked is left out.
     """
-    # Several passages may belong to one document; to ask again costs more than to read a few.
-    step = max(1, wanted * 5 // 2 if request.groups else wanted)
-    for start in range(0, len(ranked), step):
-        places = {r.id: r for r in ranked[start : start + step]}
-        for record in store.retrieve(generation.collection, list(places)):
+    left = iter(ranked)
+    # Some may fall to their groups, and another trip costs more than to read a few too many.
+    some = 0 if reader.is_near else wanted * 5 // 2 if request.groups else wanted
+    while wanted > 0 and (places := {r.id: r for r in islice(left, some or wanted)}):
+        for record in reader.retrieve(list(places)):
+            if not wanted:
+                return
             taken.points.add(record.id)
             hit = _hit(record, places[record.id], explain=request.explain)
             if _has_room(request, hit, taken.groups):
+                wanted -= 1
                 yield hit
 
 

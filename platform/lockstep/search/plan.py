@@ -1,12 +1,24 @@
 """The query plan: which rankings to ask the engine for, and how deep."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lockstep.errors import SearchUnsupported
-from lockstep.index.generation import Generation
-from lockstep.search.asked import Asked
 from lockstep.search.request import PrefilterChoice, SearchRequest
-from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Vector
+from lockstep.store.port import (
+    Branch,
+    DenseBranch,
+    Json,
+    Prefilter,
+    SparseBranch,
+    SparseVector,
+    Vector,
+)
+
+if TYPE_CHECKING:
+    from lockstep.index.generation import Generation
+    from lockstep.search.asked import Asked
 
 DENSE = "dense"
 LEXICAL = "lexical"
@@ -25,21 +37,36 @@ PREFILTER_CANDIDATES = 400
 PASSAGES_PER_DOCUMENT = 4
 
 
-def make_plan(
-    request: SearchRequest, generation: Generation, asked: Asked, depth: int
-) -> dict[str, Branch]:
-    """The branches of a search, each `depth` deep.
+@dataclass(frozen=True)
+class Plan:
+    """What to rank by. A branch that cannot match anything is left out."""
 
-    A branch that cannot match anything is left out. Raises SearchUnsupported where the request
-    insists on a prefilter that the index lacks.
-    """
-    branches: dict[str, Branch] = {}
+    vector: Vector | None  # (dim,)
+    prefilter: Prefilter | None
+    terms: SparseVector  # none, for a query of stop words only
+    filter: Json | None  # over the stored payload
+
+    def branches(self, depth: int) -> dict[str, Branch]:
+        """The branches of a search, each `depth` deep."""
+        branches: dict[str, Branch] = {}
+        if self.vector is not None:
+            branches[DENSE] = DenseBranch(self.vector, depth, prefilter=self._prefilter(depth))
+        if len(self.terms.indices):
+            branches[LEXICAL] = SparseBranch(self.terms, depth)
+        return branches
+
+    def _prefilter(self, depth: int) -> Prefilter | None:
+        if self.prefilter is None:
+            return None
+        return Prefilter(self.prefilter.vector, max(self.prefilter.candidates, depth))
+
+
+def make_plan(request: SearchRequest, generation: "Generation", asked: "Asked") -> Plan:
+    """Raises SearchUnsupported where a request insists on a prefilter that the index lacks."""
+    prefilter = None
     if asked.vector is not None:
-        prefilter = _prefilter(request, generation, asked.vector, depth)
-        branches[DENSE] = DenseBranch(asked.vector, depth, prefilter=prefilter)
-    if len(asked.terms.indices):  # a query of stop words only has none
-        branches[LEXICAL] = SparseBranch(asked.terms, depth)
-    return branches
+        prefilter = _prefilter(request, generation, asked.vector)
+    return Plan(asked.vector, prefilter, asked.terms, asked.filter)
 
 
 def steps(request: SearchRequest) -> Iterator[tuple[int, int]]:
@@ -49,7 +76,7 @@ def steps(request: SearchRequest) -> Iterator[tuple[int, int]]:
 
 
 def _prefilter(
-    request: SearchRequest, generation: Generation, vector: Vector, depth: int
+    request: SearchRequest, generation: "Generation", vector: Vector
 ) -> Prefilter | None:
     if request.prefilter is False:
         return None
@@ -62,11 +89,11 @@ def _prefilter(
     measured = generation.version.prefilter_candidates or PREFILTER_CANDIDATES
     candidates = (choice and choice.candidates) or measured
     short = generation.prefilter_vectors(vector[None])
-    return None if short is None else Prefilter(short[0], max(candidates, depth))
+    return None if short is None else Prefilter(short[0], candidates)
 
 
 def _unsupported(
-    choice: PrefilterChoice | None, dim: int | None, generation: Generation
+    choice: PrefilterChoice | None, dim: int | None, generation: "Generation"
 ) -> SearchUnsupported:
     version = generation.version
     if dim is not None:

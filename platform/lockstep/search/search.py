@@ -10,7 +10,8 @@ from lockstep.search.asked import Asked, asked, asked_all
 from lockstep.search.boosts import require_computable
 from lockstep.search.cursor import next_page
 from lockstep.search.facets import count_facets, require_countable
-from lockstep.search.hits import find
+from lockstep.search.hits import FirstHits
+from lockstep.search.plan import make_plan
 from lockstep.search.refinement import diversified, highlighted
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.search.reranking import Scorer, reranked, scorer_for
@@ -67,7 +68,9 @@ def _answer(
     started: float,
 ) -> SearchResponse:
     encoded = time.perf_counter()
-    found = find(generation, store, request, asked, max([request.window, *request.choices]))
+    plan = make_plan(request, generation, asked)
+    count = max([request.window, *request.choices])
+    found = store.ask(generation.collection, FirstHits(request, plan, count))
     ranked = time.perf_counter()
     hits = reranked(scorer, request, found.hits)
     ordered = time.perf_counter()

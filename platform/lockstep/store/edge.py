@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 from lockstep.errors import (
@@ -20,17 +21,16 @@ from lockstep.store import edge_lock
 from lockstep.store.checks import (
     by_count,
     canonical_id,
-    check_branches,
     check_facet,
     check_points,
-    share_by_id,
 )
 from lockstep.store.edge_collection import EdgeCollection
 from lockstep.store.edge_manifest import Manifest, ManifestFile, metadata_of, sync_folder
-from lockstep.store.edge_wire import PlainRecord, pack
+from lockstep.store.edge_wire import pack
 from lockstep.store.filters import check_filter
 from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
+    Answer,
     Branch,
     Candidate,
     CollectionSchema,
@@ -38,6 +38,7 @@ from lockstep.store.port import (
     Json,
     Page,
     Points,
+    Question,
     Readiness,
     Record,
 )
@@ -129,7 +130,7 @@ class EdgeStore:
     ) -> Page:
         start = None if start_id is None else canonical_id(start_id)
         records, next_id = self._collection(collection).call("scroll", start, limit, fields)
-        return Page([Record(*record) for record in records], next_id)
+        return Page(records, next_id)
 
     def retrieve(
         self,
@@ -139,23 +140,13 @@ class EdgeStore:
         with_vectors: bool = False,
         with_late: bool = False,
     ) -> list[Record]:
-        wanted = [canonical_id(point_id) for point_id in ids]
-        opened = self._collection(collection)
-        names: list[str] = []
-        if with_vectors or with_late:
-            names = opened.schema().vector_names(vectors=with_vectors, late=with_late)
-        records: list[PlainRecord] = opened.call("retrieve", wanted, names)
-        found = {record[0]: Record(*record) for record in records}
-        return [found[point_id] for point_id in wanted if point_id in found]
+        read = methodcaller("retrieve", list(ids), with_vectors=with_vectors, with_late=with_late)
+        return self.ask(collection, read)
 
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None
     ) -> list[list[Candidate]]:
-        _check(filter)
-        opened = self._collection(collection)
-        check_branches(collection, opened.schema(), branches)
-        answers = opened.call("search", list(branches), filter) if branches else []
-        return [[Candidate(*point) for point in answer] for answer in answers]
+        return self.ask(collection, methodcaller("search", list(branches), filter))
 
     def facet(
         self, collection: str, field: str, *, limit: int, filter: Json | None = None
@@ -169,10 +160,11 @@ class EdgeStore:
     def evaluate(
         self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
     ) -> list[dict[str, float]]:
-        wanted = [canonical_id(point_id) for point_id in ids]
-        opened = self._collection(collection)
-        answers = opened.call("evaluate", wanted, list(functions)) if wanted and functions else []
-        return [share_by_id(answer) for answer in answers] or [{} for _ in functions]
+        return self.ask(collection, methodcaller("evaluate", list(ids), list(functions)))
+
+    def ask(self, collection: str, question: Question[Answer]) -> Answer:
+        answer: Answer = self._collection(collection).call("ask", question)
+        return answer
 
     def release(self, collection: str) -> None:
         self._collection(collection).release()

@@ -4,9 +4,10 @@ Runs in the worker process that owns the shard; see `edge_worker`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as engine
@@ -14,7 +15,7 @@ import qdrant_edge as engine
 from lockstep.store.checks import TIE_MARGIN
 from lockstep.store.edge_filter import edge_filter
 from lockstep.store.edge_functions import formula_request
-from lockstep.store.edge_wire import PackedPoints, PlainRecord, RankedPoint
+from lockstep.store.edge_wire import PackedPoints
 from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
     BM25,
@@ -23,10 +24,12 @@ from lockstep.store.port import (
     LATE,
     PREFILTER,
     Branch,
+    Candidate,
     CollectionSchema,
     DenseBranch,
     Json,
     LateBranch,
+    Record,
     SparseVector,
 )
 
@@ -43,8 +46,12 @@ MAX_DELETED = 0.05
 MIN_CHANGED = 1_000
 # The engine's default of 100 costs recall; see docs/experiments.md.
 MIN_HNSW_EF = 256
-# Writing ids took a tenth of a search's time; most are found again and again.
-_text = lru_cache(maxsize=65_536)(str)
+
+
+@lru_cache(maxsize=65_536)
+def _text(number: int) -> str:
+    """A UUID's text: written anew each time, ids took a tenth of a search's time."""
+    return str(UUID(int=number))
 
 
 class Shard:
@@ -119,7 +126,7 @@ class Shard:
 
     def scroll(
         self, start_id: str | None, limit: int, fields: Sequence[str] | None
-    ) -> tuple[list[PlainRecord], str | None]:
+    ) -> tuple[list[Record], str | None]:
         records, next_id = self._shard.scroll(
             engine.ScrollRequest(
                 offset=start_id,
@@ -128,13 +135,13 @@ class Shard:
                 with_vector=False,
             )
         )
-        return [_plain(record) for record in records], None if next_id is None else str(next_id)
+        return [_record(record) for record in records], None if next_id is None else str(next_id)
 
-    def retrieve(self, ids: Sequence[str], vectors: list[str]) -> list[PlainRecord]:
+    def retrieve(self, ids: Sequence[str], vectors: list[str]) -> list[Record]:
         records = self._shard.retrieve(list(ids), True, vectors or False)
-        return [_plain(record) for record in records]
+        return [_record(record) for record in records]
 
-    def search(self, branches: Sequence[Branch], filter: Json | None) -> list[list[RankedPoint]]:
+    def search(self, branches: Sequence[Branch], filter: Json | None) -> list[list[Candidate]]:
         matching = edge_filter(filter)
         requests = [self._request(branch, matching) for branch in branches]
         answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
@@ -150,7 +157,7 @@ class Shard:
 
     def evaluate(
         self, ids: Sequence[str], functions: Sequence[PayloadFunction]
-    ) -> list[list[RankedPoint]]:
+    ) -> list[list[tuple[str, float]]]:
         requests = [formula_request(function, ids) for function in functions]
         answers = self._shard.query_batch(engine.QueryBatchRequest(requests))
         return [[(str(point.id), point.score) for point in answer] for answer in answers]
@@ -273,24 +280,27 @@ def _only(fields: Sequence[str]) -> Any:
     return engine.PayloadSelector.Include(list(fields)) if fields else False
 
 
-def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[RankedPoint]:
-    ranked = [(_text(point.id), point.score) for point in points]
-    ranked.sort(key=lambda point: (-point[1], point[0]))
+def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[Candidate]:
+    ids: Iterable[Any] = (point.id for point in points)  # UUIDs: nothing else gets in
+    ranked = [
+        Candidate(_text(each.int), point.score) for each, point in zip(ids, points, strict=True)
+    ]
+    ranked.sort(key=lambda candidate: (-candidate.score, candidate.id))
     return ranked[:limit]
 
 
-def _plain(record: engine.Record) -> PlainRecord:
+def _record(record: engine.Record) -> Record:
     vectors: Any = record.vector or {}
     sparse = vectors.get(BM25)
-    return (
-        str(record.id),
-        record.payload or {},
-        _array(vectors.get(DENSE)),
-        _array(vectors.get(PREFILTER)),
-        None
+    return Record(
+        id=str(record.id),
+        payload=record.payload or {},
+        dense=_array(vectors.get(DENSE)),
+        prefilter=_array(vectors.get(PREFILTER)),
+        bm25=None
         if sparse is None
         else SparseVector(np.array(sparse.indices, np.uint32), np.array(sparse.values, np.float32)),
-        _array(vectors.get(LATE)),
+        late=_array(vectors.get(LATE)),
     )
 
 

@@ -43,15 +43,6 @@ class PackedPoints:
         yield from np.split(self.late, self.late_ends[:-1])
 
 
-# One ranked point: id, score. Plain tuples unpickle several times faster.
-RankedPoint = tuple[str, float]
-
-# One stored point: id, payload, and its vectors where they were asked for.
-PlainRecord = tuple[
-    str, dict[str, object], Vector | None, Vector | None, SparseVector | None, Vector | None
-]
-
-
 def pack(points: Points) -> PackedPoints:
     """Raises InvalidDocument where a payload has no form in JSON."""
     empty = SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32))

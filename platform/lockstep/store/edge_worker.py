@@ -20,8 +20,9 @@ from lockstep.store import edge_lock
 from lockstep.store.edge_errors import storage_full, translated
 from lockstep.store.edge_folder import CollectionFolder
 from lockstep.store.edge_lock import ORPHAN_WAIT_S, Owner
+from lockstep.store.edge_reader import ShardReader
 from lockstep.store.edge_shard import Shard
-from lockstep.store.port import CollectionSchema
+from lockstep.store.port import CollectionSchema, Question
 
 # The engine maps its files: a write that finds the device full kills the process (SIGBUS) instead
 # of failing. So writes stop while there is still room for what it may allocate in one step.
@@ -50,6 +51,7 @@ class Worker:
             "copy": self._copy,
             "optimize_copy": self._optimize_copy,
             "use_copy": self._use_copy,
+            "ask": self._ask,
             "close": self._close,
         }
         if operation in own:
@@ -106,6 +108,9 @@ class Worker:
         self._folder.use_copy(self._entry_id)
         old.close()
         self._folder.remove_copy()
+
+    def _ask(self, question: Question[Any]) -> Any:
+        return question(ShardReader(self.collection, self._opened()))
 
     def _close(self) -> None:
         if self._shard is not None:

@@ -6,9 +6,9 @@ interaction. Filters are Qdrant's filter JSON over the payload as it is stored. 
 call from several threads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,6 +217,43 @@ class Readiness:
     due: bool = False
 
 
+class Reader(Protocol):
+    """What a search reads of one collection. Raises what VectorStore does."""
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a read is a call in the engine's own process, and not a trip to another one."""
+
+    def retrieve(
+        self, ids: Sequence[str], *, with_vectors: bool = False, with_late: bool = False
+    ) -> list[Record]:
+        """Read points by id, in the order asked for; ids that are not there are left out.
+
+        `with_vectors` brings all but the vectors of tokens, which `with_late` brings.
+        """
+
+    def search(
+        self, branches: Sequence[Branch], filter: Json | None = None
+    ) -> list[list[Candidate]]:
+        """Rank points once per branch, all in one call to the engine; no payload is read.
+
+        Each ranking is ordered by (score descending, id), so equal scores have a stable order.
+        """
+
+    def evaluate(
+        self, ids: Sequence[str], functions: Sequence[PayloadFunction]
+    ) -> list[dict[str, float]]:
+        """The value of each function, from 0 to 1, at each of the points, all in one call.
+
+        A point that is not there, or whose field does not hold one value of the right kind, is left
+        out. Precision is that of 32 bits.
+        """
+
+
+Answer = TypeVar("Answer")
+Question = Callable[[Reader], Answer]
+
+
 class VectorStore(Protocol):
     """Collections, points and aliases.
 
@@ -289,18 +326,12 @@ class VectorStore(Protocol):
         with_vectors: bool = False,
         with_late: bool = False,
     ) -> list[Record]:
-        """Read points by id, in the order asked for; ids that are not there are left out.
-
-        `with_vectors` brings all but the vectors of tokens, which `with_late` brings.
-        """
+        """As a Reader does."""
 
     def search(
         self, collection: str, branches: Sequence[Branch], filter: Json | None = None
     ) -> list[list[Candidate]]:
-        """Rank points once per branch, all in one call to the engine; no payload is read.
-
-        Each ranking is ordered by (score descending, id), so equal scores have a stable order.
-        """
+        """As a Reader does."""
 
     def facet(
         self, collection: str, field: str, *, limit: int, filter: Json | None = None
@@ -315,10 +346,13 @@ class VectorStore(Protocol):
     def evaluate(
         self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
     ) -> list[dict[str, float]]:
-        """The value of each function, from 0 to 1, at each of the points, all in one call.
+        """As a Reader does."""
 
-        A point that is not there, or whose field does not hold one value of the right kind, is left
-        out. Precision is that of 32 bits.
+    def ask(self, collection: str, question: Question[Answer]) -> Answer:
+        """Put a question that takes several reads, each decided by what those before have found.
+
+        An engine in a process of its own answers it there, so that it takes one trip. Question and
+        answer have to be picklable, and the question's module light: that process imports it.
         """
 
     def release(self, collection: str) -> None:

@@ -22,6 +22,7 @@ from lockstep.store.deadline import within
 from lockstep.store.filters import check_filter
 from lockstep.store.payload_functions import PayloadFunction
 from lockstep.store.port import (
+    Answer,
     Branch,
     Candidate,
     CollectionSchema,
@@ -29,6 +30,7 @@ from lockstep.store.port import (
     Json,
     Page,
     Points,
+    Question,
     Readiness,
     Record,
     SparseBranch,
@@ -48,6 +50,7 @@ from lockstep.store.qdrant_requests import (
     ranked,
     record,
 )
+from lockstep.store.reading import CollectionReader
 
 # Qdrant merges metadata key by key and drops nulls; one text per key is replaced as a whole.
 _SCHEMA_KEY = "lockstep_schema"
@@ -311,6 +314,9 @@ class QdrantStore:
             collection, "facet", lambda: self._ask(collection, "facet", count)
         )
         return by_count([FacetCount(hit.value, hit.count) for hit in answer.hits])[:limit]
+
+    def ask(self, collection: str, question: Question[Answer]) -> Answer:
+        return question(CollectionReader(self, collection))
 
     def evaluate(
         self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]

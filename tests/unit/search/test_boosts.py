@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from lockstep.errors import InvalidInput, SearchUnsupported
-from lockstep.index.generation import Generation
 from lockstep.index.versions import IndexVersion
 from lockstep.search.boosts import (
     Boost,
@@ -22,7 +21,7 @@ from lockstep.search.boosts import (
 from lockstep.search.fusion import single_ranking
 from lockstep.search.request import SearchRequest
 from lockstep.store.payload_functions import Decay, PayloadFunction, Saturation
-from lockstep.store.port import Candidate, VectorStore
+from lockstep.store.port import Candidate, Reader
 
 VIEWS = PopularityBoost("views", 100, 0.5)
 NEW = RecencyBoost("published", 30, 0.25, datetime(2026, 1, 1, tzinfo=UTC))
@@ -30,12 +29,12 @@ NEW = RecencyBoost("published", 30, 0.25, datetime(2026, 1, 1, tzinfo=UTC))
 
 @dataclass(frozen=True)
 class Answering:
-    """Stands where a store does; the contract tests show that real ones compute the values."""
+    """Stands where a reader does; the contract tests show that real ones compute the values."""
 
     values: list[dict[str, float]]
 
     def evaluate(
-        self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
+        self, ids: Sequence[str], functions: Sequence[PayloadFunction]
     ) -> list[dict[str, float]]:
         assert len(functions) == len(self.values)
         return self.values
@@ -48,10 +47,9 @@ def boosted(
     *,
     cosine: bool = False,
 ) -> Boosted:
-    generation = cast(Generation, SimpleNamespace(collection="docs--v0001"))
-    store = cast(VectorStore, Answering(values))
+    reader = cast(Reader, Answering(values))
     ranked = single_ranking("dense", [Candidate(*each) for each in scores.items()])
-    result = apply_boosts(generation, store, boosts, ranked, cosine=cosine)
+    result = apply_boosts(reader, boosts, ranked, cosine=cosine)
     assert result is not None
     return result
 
