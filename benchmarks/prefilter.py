@@ -31,7 +31,7 @@ SEED = 7
 DECAY = 0.5  # the deviation of dimension i is (1 + i) ** -DECAY
 BATCH = 5_000
 # How hard each way may try, from the least.
-EFS = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+EFS = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1280, 1536, 2048, 3072)
 CANDIDATES = (20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_200, 2_000)
 
 Vectors = NDArray[np.float32]
@@ -45,7 +45,8 @@ class Way:
     candidates: int | None = None
 
     def request(self, query: Vectors) -> engine.QueryRequest:
-        params = engine.SearchParams(hnsw_ef=self.ef)
+        rescored = engine.QuantizationSearchParams(rescore=True)  # where it is quantized
+        params = engine.SearchParams(hnsw_ef=self.ef, quantization=rescored)
         prefetches = None
         if self.candidates is not None:
             short: Any = query[:SHORT] / np.linalg.norm(query[:SHORT])
@@ -93,11 +94,10 @@ class MadeUp:
         return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
-def build(made_up: MadeUp, folder: Path) -> None:
+def build(made_up: MadeUp, folder: Path, schema: CollectionSchema) -> None:
     """Load the points and build both graphs; prints how long each took."""
     started = time.perf_counter()
     folder.mkdir(parents=True)
-    schema = CollectionSchema(dense_dim=DIM, prefilter_dim=SHORT, datatype="float16")
     shard = Shard.create(str(folder), schema)
     raw: engine.EdgeShard = shard._shard  # points without terms or payload
     numbers = itertools.count()
@@ -173,14 +173,24 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--quantization", choices=["none", "int8"], default="none")
+    parser.add_argument("--ef-construct", type=int, default=100)
     parser.add_argument("--folder", type=Path, help="keep the points here for the next run")
     arguments = parser.parse_args()
     made_up = MadeUp(arguments.points)
     print(f"{DIM} dimensions, {made_up.share:.0%} of the variance in the first {SHORT}")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = (arguments.folder or Path(scratch)) / f"points-{arguments.points}"
+        schema = CollectionSchema(
+            dense_dim=DIM,
+            prefilter_dim=SHORT,
+            datatype="float16",
+            quantization=arguments.quantization,
+            hnsw_ef_construct=arguments.ef_construct,
+        )
+        name = f"points-{arguments.points}-{schema.quantization}-{schema.hnsw_ef_construct}"
+        folder = (arguments.folder or Path(scratch)) / name
         if not folder.exists():
-            build(made_up, folder)
+            build(made_up, folder, schema)
         compare(made_up, folder, queries=arguments.queries, wanted=arguments.recall)
 
 

@@ -84,7 +84,7 @@ QuantizationOption = Annotated[
     Literal["none", "int8"],
     typer.Option(
         "--quantization",
-        help="A smaller copy in memory, rescored in full.",
+        help="Search a copy of one byte a number, kept in memory; the best are scored in full.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -43,7 +43,7 @@ def reindex(
     window_tokens: WindowOption = None,
     language: LanguageOption = "english",
     dtype: DatatypeOption = "float32",
-    quantization: QuantizationOption = "none",
+    quantization: QuantizationOption = "int8",
     index: IndexOption = None,
     late_interaction: LateInteractionOption = None,
 ) -> None:

@@ -31,7 +31,7 @@ class SpecOptions:
     prefilter_dim: int | None = None
     language: str = "english"
     datatype: Datatype = "float32"
-    quantization: Quantization = "none"
+    quantization: Quantization = "int8"  # half the time to search and to build, recall the same
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)
     late_interaction: LateInteraction | None = None
 
@@ -49,7 +49,7 @@ class IndexSpec:
     datatype: Datatype = "float32"
     quantization: Quantization = "none"
     hnsw_m: int = 16
-    hnsw_ef_construct: int = 200  # with 100, MedQuAD lost one in forty nearest neighbours
+    hnsw_ef_construct: int = 400  # with 100, MedQuAD lost one in forty nearest neighbours
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)  # by metadata field
     late_interaction: LateInteraction | None = None
 
