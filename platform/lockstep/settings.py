@@ -53,6 +53,10 @@ TEMPLATE = """\
 # encode_batch = 32
 # batch_documents = 256
 
+# How much disk may hold the tokens of documents, which the next model version with the same
+# tokenizer need not make again; a million passages of 250 tokens take about 0.6 GB. 0: none kept.
+# token_cache_gb = 4.0
+
 # How long a search may take, retries included, before it fails with 503.
 # search_timeout_s = 5.0
 
@@ -185,6 +189,7 @@ class Settings(BaseSettings):
     query_batch: Annotated[int, Field(ge=1, le=256)] = 16
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
     batch_documents: Annotated[int, Field(ge=1, le=100_000)] = 256
+    token_cache_gb: Annotated[float, Field(ge=0, le=100_000)] = 4.0
     search_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
     search_places: Annotated[int, Field(ge=1, le=1024)] = 32
     search_wait_s: Annotated[float, Field(ge=0, le=600)] = 1.0

@@ -1,12 +1,14 @@
 """Passages to token ids, exactly those that sentence-transformers would give its model."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from lockstep.models.loading import fast_tokenizer, plain_copy
+from lockstep.models.loading import fast_tokenizer, plain_copy, tokenizer_digest
 from lockstep.models.query_tokens import reads_plain_text
 from lockstep.models.texts import check_unicode
 from lockstep_indexer.encode.tokens import Tokens
@@ -40,6 +42,11 @@ class PassageTokenizer:
         self._tokenizer.enable_truncation(max_tokens)
         self._cut = _Cut(own, max_tokens)
         self._check(model)
+
+    def digest(self) -> str:
+        """Of all that decides the ids of a text."""
+        described = json.dumps([tokenizer_digest(self._tokenizer), self.prompt, self.max_tokens])
+        return hashlib.sha256(described.encode()).hexdigest()
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Raises InvalidInput where a text is not Unicode."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
+AnyIds = NDArray[np.int32] | NDArray[np.uint16]
 Offsets = NDArray[np.int64]
 Columns = tuple[NDArray[np.int64], NDArray[np.int64]]  # ids and attention mask, (rows, length)
 
@@ -46,8 +47,13 @@ class Tokens:
     def concatenated(cls, parts: Iterable["Tokens"]) -> "Tokens":
         each = list(parts)
         lengths = [np.zeros(0, np.int64), *(part.lengths for part in each)]
-        ids = [np.zeros(0, np.int32), *(part.ids for part in each)]
-        return cls(np.concatenate(ids), _offsets(np.concatenate(lengths)))
+        return cls.joined([part.ids for part in each], np.concatenate(lengths))
+
+    @classmethod
+    def joined(cls, ids: Sequence[AnyIds], lengths: Offsets) -> "Tokens":
+        """Of passages of these lengths, whose ids lie one after the other in several arrays."""
+        whole = np.concatenate([np.zeros(0, np.int32), *ids], dtype=np.int32)
+        return cls(whole, _offsets(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

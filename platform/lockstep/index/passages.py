@@ -1,23 +1,24 @@
 """Passages: a long document becomes windows that fit the model, cut at sentence ends."""
 
+import hashlib
+import json
 import re
+import unicodedata
 import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+from tokenizers import Encoding, Tokenizer
 
 from lockstep.corpus.documents import Document
 from lockstep.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+from lockstep.index.sentences import SENTENCE_END
+from lockstep.models.loading import tokenizer_digest
 
 # Point ids must be the same for the same passage on every machine and for ever.
 _NAMESPACE = uuid.UUID("6c6f636b-7374-6570-8000-70617373616d")
-
-SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
 
 MIN_CAPACITY = 4
 
@@ -25,6 +26,9 @@ _WORD_END = re.compile(r"\s+")
 
 # A title may take this share of a window; what is longer is cut, so that text always fits too.
 _TITLE_SHARE = 1 / 3
+
+# To be raised with every change, here or of a sentence's end, that cuts a document otherwise: kept windows are known by it.
+_CUTS_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,31 @@ def encoded_text(title: str, text: str) -> str:
     return f"{title}\n{text}" if title else text
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Where a document is cut, in characters: all that it takes to make its passages again."""
+
+    title: int  # of the title, which each passage begins with
+    spans: tuple[tuple[int, int], ...]  # of the text: start and end of each passage
+
+    @classmethod
+    def whole(cls, document: Document) -> "Windows":
+        return cls(len(document.title), ((0, len(document.text)),))
+
+    def passages(self, document: Document) -> list[Passage]:
+        title, texts = document.title[: self.title], [document.text[a:b] for a, b in self.spans]
+        return [
+            Passage(
+                document=document,
+                number=number,
+                count=len(texts),
+                text=text,
+                encoded_text=encoded_text(title, text),
+            )
+            for number, text in enumerate(texts)
+        ]
+
+
 class PassageSplitter:
     """Splits documents into windows of at most `window_tokens`, prompt and title included.
 
@@ -59,9 +88,10 @@ class PassageSplitter:
     two words; in a word longer than that, between two tokens. Windows do not overlap.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", window_tokens: int, *, prompt: str = "") -> None:
+    def __init__(self, tokenizer: Tokenizer, window_tokens: int, *, prompt: str = "") -> None:
         """`tokenizer` must neither truncate nor pad; `prompt` goes before each encoded text."""
         self._tokenizer = tokenizer
+        self._settings = [_CUTS_VERSION, unicodedata.unidata_version, window_tokens, prompt]
         # One more for the tokens that may appear where title and text are joined.
         self._capacity = window_tokens - len(tokenizer.encode(prompt).ids) - 1
         if self._capacity < MIN_CAPACITY:
@@ -71,27 +101,34 @@ class PassageSplitter:
                 next_step="Choose longer windows, or a shorter document prompt.",
             )
 
+    def digest(self) -> str:
+        """Of all that decides where documents are cut."""
+        described = json.dumps([tokenizer_digest(self._tokenizer), *self._settings])
+        return hashlib.sha256(described.encode()).hexdigest()
+
     def split(self, documents: Sequence[Document]) -> list[list[Passage]]:
         """The passages of each document, in order; every document has at least one."""
+        return [
+            windows.passages(document)
+            for document, windows in zip(documents, self.windows(documents), strict=True)
+        ]
+
+    def windows(self, documents: Sequence[Document]) -> list[Windows]:
+        """Where each document is cut."""
         long = [document for document in documents if not self._surely_fits(document)]
         texts = [text for document in long for text in (document.title, document.text)]
         encodings = iter(self._tokenizer.encode_batch(texts, add_special_tokens=False))
-        windows = {
+        cut = {
             document.id: self._windows(document, next(encodings), next(encodings))
             for document in long
         }
-        return [
-            _passages(document, *windows.get(document.id, (document.title, [document.text])))
-            for document in documents
-        ]
+        return [cut.get(document.id) or Windows.whole(document) for document in documents]
 
     def _surely_fits(self, document: Document) -> bool:
         # No tokenizer in use makes more tokens than there are bytes.
         return len(document.title.encode()) + len(document.text.encode()) < self._capacity
 
-    def _windows(
-        self, document: Document, title: "Encoding", text: "Encoding"
-    ) -> tuple[str, list[str]]:
+    def _windows(self, document: Document, title: Encoding, text: Encoding) -> Windows:
         title_tokens = min(len(title.ids), int(self._capacity * _TITLE_SHARE))
         short_title = document.title
         if title_tokens < len(title.ids):
@@ -104,8 +141,16 @@ class PassageSplitter:
         ]
         positions = [0, *(starts[cut] for cut in _cuts(len(starts), ends, capacity))]
         positions.append(len(document.text))
-        pieces = (document.text[a:b].strip() for a, b in pairwise(positions))
-        return short_title, [piece for piece in pieces if piece] or [document.text]
+        pieces = (_stripped(document.text, start, end) for start, end in pairwise(positions))
+        spans = tuple((start, end) for start, end in pieces if start < end)
+        return Windows(len(short_title), spans or ((0, len(document.text)),))
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without the whitespace at its ends."""
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(piece.strip())
 
 
 def _cuts(tokens: int, ends: Sequence[Sequence[int]], capacity: int) -> Iterator[int]:
@@ -124,16 +169,3 @@ def _cuts(tokens: int, ends: Sequence[Sequence[int]], capacity: int) -> Iterator
                 break
         begin = limit
         yield begin
-
-
-def _passages(document: Document, title: str, texts: Sequence[str]) -> list[Passage]:
-    return [
-        Passage(
-            document=document,
-            number=number,
-            count=len(texts),
-            text=text,
-            encoded_text=encoded_text(title, text),
-        )
-        for number, text in enumerate(texts)
-    ]

@@ -3,6 +3,7 @@
 torch and sentence-transformers take seconds to import, so they are imported with the first model.
 """
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tokenizers
 from tokenizers import Tokenizer
 
 from lockstep.errors import InvalidSetting, ModelRejected
@@ -104,6 +106,12 @@ def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """The same for tokenizers that give the same ids, whatever they truncate and pad to."""
+    described = f"{tokenizers.__version__}\n{plain_copy(tokenizer).to_str()}"
+    return hashlib.sha256(described.encode()).hexdigest()
 
 
 @contextmanager

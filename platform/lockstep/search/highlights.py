@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.errors import InvalidInput
-from lockstep.index.passages import SENTENCE_END
+from lockstep.index.sentences import SENTENCE_END
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.store.port import SparseVector, Vector
 

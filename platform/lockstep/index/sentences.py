@@ -1,0 +1,5 @@
+"""Where a sentence ends."""
+
+import re
+
+SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”]*|\n+")
