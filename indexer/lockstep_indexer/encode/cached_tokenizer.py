@@ -8,7 +8,8 @@ import numpy as np
 
 from lockstep.corpus.documents import Document
 from lockstep.index.passages import Passage, PassageSplitter
-from lockstep_indexer.encode.token_cache import Family, TokenCache
+from lockstep_indexer.encode.token_cache import TokenCache
+from lockstep_indexer.encode.token_families import Family
 from lockstep_indexer.encode.token_records import RECORD_VERSION, TokenRecord
 from lockstep_indexer.encode.tokenizing import PassageTokenizer
 from lockstep_indexer.encode.tokens import Tokens

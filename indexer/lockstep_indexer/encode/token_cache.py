@@ -4,18 +4,18 @@ A family is what one tokenizer, prompt and window length make of documents. Noth
 cache: what it lacks, or has lost, is tokenized again.
 """
 
-import json
 import logging
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
 from lockstep.settings import Settings
 from lockstep_indexer.encode import token_upkeep
+from lockstep_indexer.encode.token_families import Family, drop_oldest, enter, read, store
 from lockstep_indexer.encode.token_file import (
     TokenFile,
     delete,
@@ -23,7 +23,6 @@ from lockstep_indexer.encode.token_file import (
     is_damaged,
     is_full,
     newest_path,
-    table,
 )
 from lockstep_indexer.encode.token_upkeep import Forgotten
 
@@ -33,14 +32,6 @@ logger = logging.getLogger(__name__)
 SPARE_BYTES = 1_000_000_000
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Family:
-    """Records that one tokenizer and one way of cutting documents made."""
-
-    digest: str
-    model: str  # digest of the model version that asks for them
 
 
 class TokenCache:
@@ -70,20 +61,20 @@ class TokenCache:
 
     def start(self, family: Family) -> None:
         """Say that a model version uses this family from now on."""
-        self._write(lambda file: _enter(file, family, time.time()))
+        self._write(lambda file: enter(file, family))
 
     def get(self, family: Family, hashes: Sequence[str]) -> dict[str, object]:
         """What is stored for those of these hashes that are known; not yet checked."""
         by_key = {key_of(content_hash): content_hash for content_hash in hashes}
         nothing: dict[int, object] = {}
-        found = self._try(lambda file: _read(file, family, list(by_key)), nothing)
+        found = self._try(lambda file: read(file, family, list(by_key)), nothing)
         return {by_key[key]: record for key, record in found.items() if key in by_key}
 
     def put(self, family: Family, records: Mapping[str, bytes]) -> None:
         """Store records by content hash: all of them or none."""
         rows = [(key_of(content_hash), record) for content_hash, record in records.items()]
         if rows and self._has_room():
-            self._write(lambda file: _store(file, family, rows))
+            self._write(lambda file: store(file, family, rows))
 
     def forget(
         self, models: Set[str], hashes: Iterable[str], *, dry_run: bool = False
@@ -164,15 +155,7 @@ class TokenCache:
         return otherwise
 
     def _make_room(self, file: TokenFile) -> bool:
-        """Drop the family that was not used for the longest time; False where all are in use."""
-        with file.transaction() as connection:
-            oldest = connection.execute(
-                "SELECT id FROM families WHERE used_at < ? ORDER BY used_at LIMIT 1",
-                (self._opened_at,),
-            ).fetchone()
-            if oldest is not None:
-                file.drop(oldest[0])
-        return oldest is not None
+        return drop_oldest(file, before=self._opened_at)
 
     def _failed(self, error: Exception) -> None:
         """Begin a new file in place of a damaged one; else do without from now on."""
@@ -191,9 +174,10 @@ class TokenCache:
         damaged, self._path = self._path, following_path(self._folder, self._path)
         try:
             self._file = TokenFile(self._path, self._max_bytes)
-            delete(damaged)
         except (sqlite3.Error, OSError) as failure:
             self._failed(failure)
+        with suppress(OSError):
+            delete(damaged)
 
     def _stop_writing(self, reason: str) -> None:
         self._writes = False
@@ -207,53 +191,3 @@ def folder_of(settings: Settings) -> Path:
 def key_of(content_hash: str) -> int:
     """64 bits of the hash; the checksum of a record covers all of it."""
     return int(content_hash[:16], 16) - (1 << 63)
-
-
-def _enter(file: TokenFile, family: Family, now: float) -> None:
-    with file.transaction():
-        _entered(file.connection, family, now)
-
-
-def _entered(connection: sqlite3.Connection, family: Family, now: float) -> int:
-    connection.execute(
-        "INSERT INTO families (digest, used_at) VALUES (?, ?) "
-        "ON CONFLICT (digest) DO UPDATE SET used_at = excluded.used_at",
-        (family.digest, now),
-    )
-    number = _number(connection, family)
-    if number is None:
-        raise sqlite3.DatabaseError("a family is missing that was just entered")
-    connection.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (number, family.model))
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {table(number)} (key INTEGER NOT NULL, record BLOB NOT NULL)"
-    )
-    connection.execute(
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {table(number)}_key ON {table(number)} (key)"
-    )
-    return number
-
-
-def _number(connection: sqlite3.Connection, family: Family) -> int | None:
-    found = connection.execute("SELECT id FROM families WHERE digest = ?", (family.digest,))
-    row = found.fetchone()
-    return None if row is None else int(row[0])
-
-
-def _read(file: TokenFile, family: Family, keys: Sequence[int]) -> dict[int, object]:
-    with file.transaction("DEFERRED") as connection:  # which sees no family half dropped
-        number = _number(connection, family)
-        if number is None:
-            return {}
-        return dict(
-            connection.execute(
-                f"SELECT key, record FROM {table(number)} "
-                "WHERE key IN (SELECT value FROM json_each(?))",
-                (json.dumps(keys),),
-            )
-        )
-
-
-def _store(file: TokenFile, family: Family, rows: Sequence[tuple[int, bytes]]) -> None:
-    with file.transaction() as connection:
-        number = _entered(connection, family, time.time())
-        connection.executemany(f"INSERT OR REPLACE INTO {table(number)} VALUES (?, ?)", rows)

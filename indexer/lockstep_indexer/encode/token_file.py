@@ -43,6 +43,7 @@ class TokenFile:
         self.connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
+        self.connection.text_factory = _text
         try:
             self._prepare()
             self.limit(max_bytes)
@@ -73,7 +74,7 @@ class TokenFile:
 
     def shrink(self) -> None:
         """Give free pages back to the disk."""
-        self.connection.execute("PRAGMA incremental_vacuum").fetchall()
+        self.connection.executescript("PRAGMA incremental_vacuum")  # `execute` frees one page
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def used_bytes(self) -> int:
@@ -101,6 +102,11 @@ class TokenFile:
     def _configure(self, pragma: str) -> None:
         """SQLite does not wait by itself where two processes make the same new file."""
         self.connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _text(stored: bytes) -> str:
+    """Damaged text is no reason to do without the rest."""
+    return stored.decode(errors="replace")
 
 
 def table(family: int) -> str:
