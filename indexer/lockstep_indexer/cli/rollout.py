@@ -1,6 +1,7 @@
 """`lockstep promote`, `rollback` and `gc`: which index version is live, and which ones stay."""
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ from lockstep_indexer.cli.status import version_json
 if TYPE_CHECKING:
     from lockstep.index.probe import ProbeReport
     from lockstep.index.rollouts import Collected, Swap
+    from lockstep_indexer.encode.token_upkeep import Forgotten
 
 
 def promote(
@@ -78,10 +80,12 @@ def gc(
     """Drop index versions that are no longer needed.
 
     Failed and abandoned ones go, and retired ones that have soaked (soak_hours in lockstep.toml);
-    the live one and candidates stay. Asks nothing.
+    the live one and candidates stay. So do the cached tokens of documents that are still in some
+    corpus, in the form that some model version reads. Asks nothing.
     """
     from lockstep.index.rollouts import Collected
     from lockstep_indexer.build.reclaim import used_bytes
+    from lockstep_indexer.build.token_reclaim import forget_tokens
 
     with session.workspace() as workspace:
         rollouts, settings = workspace.rollouts, workspace.settings
@@ -96,6 +100,7 @@ def gc(
             collected = rollouts.drop(corpus, soaked=not now)
             workspace.query_log.forget_old()
         after = used_bytes(settings)
+        forgotten = forget_tokens(workspace, dry_run=dry_run)
         soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
@@ -104,8 +109,10 @@ def gc(
         "dropped": [version_json(version) for version in collected.dropped],
         "soaking": [version_json(version) for version in collected.soaking],
         "freed_bytes": freed,
+        "token_cache": asdict(forgotten),
     }
-    session.show(document, *_collected(collected, freed, soak_s, dry_run=dry_run))
+    rendered = _collected(collected, freed, soak_s, dry_run=dry_run)
+    session.show(document, *rendered, *_forgotten(forgotten, dry_run=dry_run))
 
 
 def _collected(
@@ -125,6 +132,18 @@ def _collected(
         text = f"{version.label} ({version.model_ref}) stays ready for a rollback, for {left} more"
         parts.append(next_step(f"lockstep gc {version.corpus} --now", f"{text}; to drop it anyway"))
     return parts
+
+
+def _forgotten(forgotten: "Forgotten", *, dry_run: bool) -> list[RenderableType]:
+    if forgotten == type(forgotten)():
+        return []
+    what = (
+        f"{plural(forgotten.documents, 'document')} and {plural(forgotten.families, 'tokenizer')}"
+    )
+    space = megabytes(forgotten.freed_bytes)
+    if dry_run:
+        return [note(f"Would drop the cached tokens of {what} and free {space}.")]
+    return [done(f"Dropped the cached tokens of {what}; {space} freed")]
 
 
 def swap_json(swap: "Swap") -> Json:
