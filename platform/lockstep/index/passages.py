@@ -27,7 +27,8 @@ _WORD_END = re.compile(r"\s+")
 # A title may take this share of a window; what is longer is cut, so that text always fits too.
 _TITLE_SHARE = 1 / 3
 
-# To be raised with every change, here or of a sentence's end, that cuts a document otherwise: kept windows are known by it.
+# To be raised with every change, here or of what ends a sentence, that cuts a document otherwise:
+# kept windows are known by it.
 _CUTS_VERSION = 1
 
 

@@ -15,6 +15,7 @@ from lockstep.models.loading import fast_tokenizer, load_model, plain_copy
 from lockstep.testing import tiny_model
 from lockstep_indexer.encode.cached_tokenizer import CachedTokenizer
 from lockstep_indexer.encode.token_cache import TokenCache
+from lockstep_indexer.encode.token_records import TokenRecord
 from lockstep_indexer.encode.tokenizing import PassageTokenizer
 from lockstep_indexer.encode.tokens import Tokens
 
@@ -49,7 +50,7 @@ class Setup:
         own = fast_tokenizer(model)
         assert own is not None
         self.splitter = Counted(plain_copy(own), window, prompt=prompt)
-        self.tokenizer = PassageTokenizer(model, prompt, window)
+        self.tokenizer = PassageTokenizer(model, prompt, _WINDOW)
 
     def through(self, cache: TokenCache) -> CachedTokenizer:
         return CachedTokenizer(self.splitter, self.tokenizer, cache, model="digest of a model")
@@ -120,6 +121,9 @@ def test_any_document_comes_back_as_it_was(
     ]
     setup.through(shared).passages_and_tokens(documents)
     setup.check(shared, documents, hits=len(documents))
+    for passages in setup.through(shared).passages_and_tokens(documents)[0]:
+        if len(passages) > 1:
+            assert all(passage.text == passage.text.strip() != "" for passage in passages)
 
 
 def test_no_documents_are_no_passages(setup: Setup, cache: TokenCache) -> None:
@@ -153,6 +157,24 @@ def test_another_way_of_cutting_is_another_family(
     setup.check(cache, _DOCUMENTS, hits=0)
     Setup(model, **change).check(cache, _DOCUMENTS, hits=0)
     setup.check(cache, _DOCUMENTS, hits=len(_DOCUMENTS))
+
+
+def test_each_setting_is_part_of_the_digest(model: Any) -> None:
+    digests = {
+        PassageTokenizer(model, prompt, max_tokens).digest()
+        for prompt, max_tokens in [("", 32), ("", 31), ("passage: ", 32), ("", 32)]
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("largest", [65_535, 65_536, 2**31 - 1])
+def test_ids_of_a_large_vocabulary_stay_whole(largest: int) -> None:
+    tokens = Tokens.of([[1, largest], [0]])
+    content_hash = Document("d", "text").content_hash
+    stored = TokenRecord.of(Windows(0, ((0, 2), (2, 4))), tokens).to_bytes(content_hash)
+    record = TokenRecord.from_bytes(content_hash, stored)
+    assert record is not None
+    assert (record.ids.tolist(), record.lengths) == ([1, largest, 0], (2, 1))
 
 
 def test_another_tokenizer_is_another_family_and_a_retrained_model_is_not(
