@@ -8,6 +8,7 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from tokenizers import Encoding, Tokenizer
@@ -42,7 +43,7 @@ class Passage:
     text: str  # of this window, without the title
     encoded_text: str  # what the encoders see: the title, then the text
 
-    @property
+    @cached_property
     def point_id(self) -> str:
         return point_id(self.document.id, self.number)
 
@@ -130,11 +131,13 @@ class PassageSplitter:
         return len(document.title.encode()) + len(document.text.encode()) < self._capacity
 
     def _windows(self, document: Document, title: Encoding, text: Encoding) -> Windows:
-        title_tokens = min(len(title.ids), int(self._capacity * _TITLE_SHARE))
+        title_tokens = min(len(title), int(self._capacity * _TITLE_SHARE))
         short_title = document.title
-        if title_tokens < len(title.ids):
+        if title_tokens < len(title):
             short_title = document.title[: title.offsets[title_tokens][0]].rstrip()
         capacity = max(1, self._capacity - title_tokens)
+        if len(text) <= capacity:  # as most do; reading the offsets of all tokens takes long
+            return Windows(len(short_title), (_stripped(document.text, 0, len(document.text)),))
         starts = [start for start, _ in text.offsets]
         ends = [
             sorted({bisect_left(starts, match.end()) for match in pattern.finditer(document.text)})
