@@ -6,6 +6,7 @@ import torch
 
 from lockstep.errors import DeviceMemoryFull
 from lockstep_indexer.encode.batches import Budget
+from lockstep_indexer.encode.routes import Check, go_on
 
 MOST_TOKENS = 131_072  # beyond it a card gains nothing more
 _PROBE_TOKENS = 8_192
@@ -53,12 +54,14 @@ def halving(
     budget: Budget,
     size: Callable[[int, int], int],
     device: str,
+    check: Check = go_on,
 ) -> None:
     """Run batches up to `end`, each from where `cut` left off; where one does not fit, again in
     halves. Nothing that was run is run again. Raises DeviceMemoryFull for one passage too many.
     """
     start = 0
     while start < end:
+        check()
         stop = cut(start, budget.tokens)
         try:
             run(start, stop)

@@ -13,7 +13,7 @@ from lockstep.models.tracing import NotTraceable, traced
 from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.batches import longest_first, padded_end, restored
 from lockstep_indexer.encode.precision import ELSEWHERE
-from lockstep_indexer.encode.routes import Route, RouteRefused
+from lockstep_indexer.encode.routes import Check, Route, RouteRefused, go_on
 from lockstep_indexer.encode.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ class CompiledRoute:
         self._budget = batch_tokens
         self.name = f"compiled by OpenVINO, {precision}, on cpu"
 
-    def encode(self, tokens: Tokens) -> Vector:
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         order = longest_first(tokens)
         ordered = tokens.take(order)
         lengths = ordered.lengths
         long = int(np.searchsorted(-lengths, -MAX_MEASURED_TOKENS, side="left"))
-        parts = [self._longer.encode(ordered.between(0, long))] if long else []
+        parts = [self._longer.encode(ordered.between(0, long), check=check)] if long else []
         if long < len(ordered):
-            parts.append(self._measured(ordered.between(long, len(ordered))))
+            parts.append(self._measured(ordered.between(long, len(ordered)), check))
         vectors: Vector = np.concatenate(parts)
         return vectors[restored(order)]
 
-    def _measured(self, ordered: Tokens) -> Vector:
+    def _measured(self, ordered: Tokens, check: Check) -> Vector:
         widths = -(-np.maximum(ordered.lengths, 1) // _STEP) * _STEP
         np.minimum(widths, self._positions, out=widths)
         results: dict[int, Vector] = {}
@@ -105,15 +105,23 @@ class CompiledRoute:
         start = 0
         try:
             while start < len(ordered):
+                check()
                 end = padded_end(widths, start, self._budget)
                 columns = self._columns(ordered.between(start, end), int(widths[start]))
                 self._queue.start_async(columns, start)
                 start = end
+        except RuntimeError as error:
+            raise EncodingFailed(f"The compiled model failed: {error}") from error
+        finally:  # also what was begun before `check` ended it
+            self._await()
+        vectors = np.concatenate([results[start] for start in sorted(results)])
+        return _unit(vectors.astype(np.float32))
+
+    def _await(self) -> None:
+        try:
             self._queue.wait_all()
         except RuntimeError as error:
             raise EncodingFailed(f"The compiled model failed: {error}") from error
-        vectors = np.concatenate([results[start] for start in sorted(results)])
-        return _unit(vectors.astype(np.float32))
 
     def _columns(self, passages: Tokens, width: int) -> list[Any]:
         ids, mask = passages.columns(width, self._padding)

@@ -9,7 +9,7 @@ from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.batches import Budget, longest_first, packed_end, restored
 from lockstep_indexer.encode.card import found_budget, halving
 from lockstep_indexer.encode.precision import least_cosine, unit
-from lockstep_indexer.encode.routes import RouteRefused
+from lockstep_indexer.encode.routes import Check, RouteRefused, go_on
 from lockstep_indexer.encode.slabs import Slab, Slabs
 from lockstep_indexer.encode.structure import (
     NotPackable,
@@ -62,13 +62,13 @@ class PackedRoute:
         self._slabs = Slabs(device)
         self._budget = budget or self._found()
 
-    def encode(self, tokens: Tokens) -> Vector:
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         order = longest_first(tokens)
-        vectors = self._slabs.run(tokens.take(order), self._slab)
+        vectors = self._slabs.run(tokens.take(order), lambda slab: self._slab(slab, check))
         return vectors[restored(order)]
 
     @torch.inference_mode()
-    def _slab(self, slab: Slab) -> torch.Tensor:
+    def _slab(self, slab: Slab, check: Check) -> torch.Tensor:
         """(passages, dim) on the device, of passages in order of length."""
         parts: list[torch.Tensor] = []
         offsets = slab.tokens.offsets
@@ -79,6 +79,7 @@ class PackedRoute:
             self._budget,
             lambda start, end: int(offsets[end] - offsets[start]),
             self._device,
+            check,
         )
         return torch.cat(parts)
 

@@ -8,6 +8,7 @@ from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.batches import Budget, longest_first, padded_end, restored
 from lockstep_indexer.encode.card import halving
 from lockstep_indexer.encode.precision import least_cosine, unit
+from lockstep_indexer.encode.routes import Check, go_on
 from lockstep_indexer.encode.structure import moved_copy
 from lockstep_indexer.encode.tokens import Tokens
 
@@ -45,7 +46,7 @@ class PaddedRoute:
         self.min_cosine = least_cosine(device)
 
     @torch.inference_mode()
-    def encode(self, tokens: Tokens) -> Vector:
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         order = longest_first(tokens)
         ordered = tokens.take(order)
         parts: list[torch.Tensor] = []
@@ -56,6 +57,7 @@ class PaddedRoute:
             self._budget,
             lambda start, end: int(ordered.lengths[start]) * (end - start),
             self._device,
+            check,
         )
         vectors: Vector = torch.cat(parts).cpu().numpy()
         return vectors[restored(order)]

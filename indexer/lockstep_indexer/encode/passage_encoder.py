@@ -13,7 +13,7 @@ from lockstep.models.manifest import ModelManifest
 from lockstep.models.vectors import Vector, unusable_rows
 from lockstep_indexer.encode.choice import Choosing, RouteReport, first_that_agrees
 from lockstep_indexer.encode.numerics import Sample
-from lockstep_indexer.encode.routes import Route
+from lockstep_indexer.encode.routes import Check, Route, go_on
 from lockstep_indexer.encode.tokenizing import PassageTokenizer
 from lockstep_indexer.encode.tokens import Tokens
 
@@ -68,8 +68,8 @@ class PassageEncoder:
     def name(self) -> str:
         return self._route.name
 
-    def encode(self, tokens: Tokens) -> Vector:
-        """(n, dim), L2-normalised, in the order of the passages.
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
+        """(n, dim), L2-normalised, in the order of the passages. `check` may end it early.
 
         Raises EncodingFailed or DeviceMemoryFull.
         """
@@ -81,7 +81,7 @@ class PassageEncoder:
                 f"{empty[0] + 1}. This model's tokenizer adds none to an empty text.",
                 next_step="Give the documents a text, or take them out.",
             )
-        vectors = self._route.encode(tokens)
+        vectors = self._route.encode(tokens, check=check)
         if len(failed := unusable_rows(vectors)):
             raise EncodingFailed(
                 f"The route '{self.name}' gave NaN, infinity or only zeros for {len(failed)} of "

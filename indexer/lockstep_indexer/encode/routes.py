@@ -1,9 +1,16 @@
 """The port of a route: one way from token ids to vectors."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.tokens import Tokens
+
+Check = Callable[[], None]
+
+
+def go_on() -> None:
+    """Nothing is to end the encoding."""
 
 
 class Route(Protocol):
@@ -17,9 +24,10 @@ class Route(Protocol):
     def min_cosine(self) -> float:
         """What its vectors must reach against the library's in single precision."""
 
-    def encode(self, tokens: Tokens) -> Vector:
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         """(n, dim), L2-normalised, in the order of the passages; NaN for what has no vector.
 
+        `check` is called before each batch; what it raises ends the encoding.
         Raises DeviceMemoryFull or EncodingFailed.
         """
 

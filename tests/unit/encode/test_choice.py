@@ -20,7 +20,7 @@ from lockstep_indexer.encode.choice import first_that_agrees
 from lockstep_indexer.encode.numerics import Sample
 from lockstep_indexer.encode.padded import PaddedRoute
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
-from lockstep_indexer.encode.routes import Route, RouteRefused
+from lockstep_indexer.encode.routes import Check, Route, RouteRefused, go_on
 from lockstep_indexer.encode.tokens import Tokens
 
 _TEXTS = ["wing of a plane", "", "🙂🙃🚀", "\x00\x07\u200b", "heat " * 90, "a", "wing of a plane"]
@@ -45,8 +45,8 @@ class Turned:
     def __init__(self, model: Any) -> None:
         self._route = PaddedRoute(model)
 
-    def encode(self, tokens: Tokens) -> Vector:
-        vectors = self._route.encode(tokens)
+    def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
+        vectors = self._route.encode(tokens, check=check)
         vectors[-1] = vectors[0]
         return vectors
 
