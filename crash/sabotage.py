@@ -26,13 +26,13 @@ def names() -> list[str]:
 
 
 def _checkpoint_before_the_points() -> None:
-    original = Applier._apply_batch
+    original = Applier._write
 
-    def early(self: Applier, generation: Any, changes: Any, lease: Any) -> Any:
-        self.catalog.checkpoint(generation.version, changes[-1].seq, lease)
-        return original(self, generation, changes, lease)
+    def early(self: Applier, generation: Any, built: Any, lease: Any) -> None:
+        self.catalog.checkpoint(generation.version, built.changes[-1].seq, lease)
+        original(self, generation, built, lease)
 
-    Applier._apply_batch = early  # type: ignore[method-assign]
+    Applier._write = early  # type: ignore[method-assign]
 
 
 def _deletes_skipped() -> None:

@@ -5,17 +5,20 @@ version fresh are this one loop with different starting points.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.corpus.documents import Change
 from lockstep.errors import LeaseLost
 from lockstep.failpoints import reached
 from lockstep.index.catalog import IndexCatalog
+from lockstep.index.engine import Built, Engine, OneByOne
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease
 from lockstep.index.passages import Passage
+from lockstep.index.stages import ENCODE, WRITE, Timings
 from lockstep.index.versions import IndexVersion
 from lockstep.store.port import DOCUMENT_ID, SEQ, Json, Points, VectorStore, not_newer_than
 
@@ -29,8 +32,31 @@ class Progress:
     documents: int = 0
     deleted: int = 0
     passages: int = 0
-    encode_s: float = 0.0
+    tokens: int = 0  # 0 where nobody counts them
     total_s: float = 0.0
+    stage_s: Mapping[str, float] = field(default_factory=dict)  # of work in each stage
+    least_s: float = 0.0  # of encoding at the card's ceiling; 0 where that is unknown
+
+    @property
+    def encode_s(self) -> float:
+        return self.stage_s.get(ENCODE, 0.0)
+
+    def after(self, built: Built, total_s: float) -> "Progress":
+        """With one more batch."""
+        timings = Timings(dict(self.stage_s))
+        timings.add(built.timings.seconds)
+        deleted = sum(change.document is None for change in built.changes)
+        return replace(
+            self,
+            applied_seq=built.changes[-1].seq,
+            documents=self.documents + len(built.changes) - deleted,
+            deleted=self.deleted + deleted,
+            passages=self.passages + len(built.passages),
+            tokens=self.tokens + built.tokens,
+            total_s=total_s,
+            stage_s=timings.seconds,
+            least_s=self.least_s + built.least_s,
+        )
 
 
 Report = Callable[[Progress], None]
@@ -53,36 +79,41 @@ class Applier:
         *,
         report: Report | None = None,
         keep_going: Callable[[], bool] = lambda: True,
+        engine: Engine | None = None,
     ) -> Progress:
         """Apply every change up to the head of the log as it is now.
 
         The points of a batch are durable before its checkpoint is, and points are idempotent: a
-        process killed anywhere repeats at most its last batch. Ends early, after a batch, where
-        `keep_going` says so. Raises LeaseLost.
+        process killed anywhere repeats at most its last batch, and what its engine had made ahead.
+        Without an engine each batch is made after the one before it is written. Ends early, after a
+        batch, where `keep_going` says so. Raises LeaseLost.
         """
         version = self.catalog.get(generation.version.corpus, generation.version.number)
         started = time.monotonic()
         progress = Progress(version.applied_seq, self.corpora.head_seq(version.corpus))
-        while progress.applied_seq < progress.head_seq:
-            changes = self.corpora.changes(
-                version.corpus, progress.applied_seq, limit=self.batch_documents
-            )
-            applied, encode_s = self._apply_batch(generation, changes, lease)
-            self._commit(version, changes, lease)
-            progress = replace(
-                progress,
-                applied_seq=changes[-1].seq,
-                documents=progress.documents + sum(c.document is not None for c in changes),
-                deleted=progress.deleted + sum(c.document is None for c in changes),
-                passages=progress.passages + applied,
-                encode_s=progress.encode_s + encode_s,
-                total_s=time.monotonic() - started,
-            )
-            if report is not None:
-                report(progress)
-            if not keep_going():
-                break
+        batches = self._batches(version.corpus, progress.applied_seq, progress.head_seq)
+        with closing((engine or self._one_by_one).build(generation, batches)) as ready:
+            for built in ready:
+                self._write(generation, built, lease)
+                with built.timings.of(WRITE):
+                    self._commit(version, built.changes, lease)
+                progress = progress.after(built, time.monotonic() - started)
+                if report is not None:
+                    report(progress)
+                if not keep_going():
+                    break
         return progress
+
+    @property
+    def _one_by_one(self) -> OneByOne:
+        return OneByOne(self.encode_batch)
+
+    def _batches(self, corpus: str, after: int, head: int) -> Iterator[Sequence[Change]]:
+        """The log from a change to the head; where a batch ends depends on the log alone."""
+        while after < head:
+            changes = self.corpora.changes(corpus, after, limit=self.batch_documents)
+            after = changes[-1].seq
+            yield changes
 
     def reapply(self, generation: Generation, changes: list[Change], lease: Lease) -> int:
         """Apply changes once more that the version has passed already; the passages encoded.
@@ -92,41 +123,38 @@ class Applier:
         """
         if not changes:
             return 0
-        passages, _ = self._apply_batch(generation, changes, lease)
+        with closing(self._one_by_one.build(generation, iter([changes]))) as ready:
+            built = next(ready)
+            self._write(generation, built, lease)
         self.store.flush(generation.collection)
         try:
             self.catalog.require(lease)
         except LeaseLost:
             self._withdraw(generation.version, changes)
             raise
-        return passages
+        return len(built.passages)
 
     def lag(self, corpus: str, number: int) -> int:
         """How far an index version is behind its corpus, in changes; 0 means up to date."""
         return self.corpora.head_seq(corpus) - self.catalog.get(corpus, number).applied_seq
 
-    def _apply_batch(
-        self, generation: Generation, changes: list[Change], lease: Lease
-    ) -> tuple[int, float]:
-        documents = [change.document for change in changes if change.document is not None]
-        passages = generation.passages(documents)
-        encode_s = 0.0
-        for some in generation.portions(passages):
-            started = time.monotonic()
-            points = generation.points(some, batch_size=self.encode_batch)
-            _number(points, changes)
-            encode_s += time.monotonic() - started
-            self.catalog.require(lease)  # encoding takes long: do not write over a successor's work
-            reached("before the points")
-            # A process frozen here past its lease must not replace what its successor wrote.
-            self.store.upsert(generation.collection, points, keep_newer_than=changes[-1].seq)
+    def _write(self, generation: Generation, built: Built, lease: Lease) -> None:
+        """The batch's points, and away with those that its documents have no more."""
+        changes, timings = built.changes, built.timings
+        for points in built.points:
+            with timings.of(WRITE):
+                _number(points, changes)
+                self.catalog.require(lease)  # encoding takes long: spare a successor's work
+                reached("before the points")
+                # A process frozen here past its lease must not replace what its successor wrote.
+                self.store.upsert(generation.collection, points, keep_newer_than=changes[-1].seq)
         # After the new points, so that a changed document is never absent; before the checkpoint,
         # so that a crash between the two repeats it.
-        self.store.delete(generation.collection, _stale(changes, passages))
+        with timings.of(WRITE):
+            self.store.delete(generation.collection, _stale(changes, built.passages))
         reached("after the points")
-        return len(passages), encode_s
 
-    def _commit(self, version: IndexVersion, changes: list[Change], lease: Lease) -> None:
+    def _commit(self, version: IndexVersion, changes: Sequence[Change], lease: Lease) -> None:
         """Make a batch count. Where another process has the lease by now, undo what it undid."""
         self.store.flush(version.collection)
         reached("after the flush")
@@ -137,7 +165,7 @@ class Applier:
             raise
         reached("after the checkpoint")
 
-    def _withdraw(self, version: IndexVersion, changes: list[Change]) -> None:
+    def _withdraw(self, version: IndexVersion, changes: Sequence[Change]) -> None:
         """Delete the batch's points of documents that have changed since it was read.
 
         Its successor may have applied those changes before this process, frozen for a while, wrote
@@ -150,14 +178,14 @@ class Applier:
             self.store.delete(version.collection, _of_documents(changed, up_to=last))
 
 
-def _number(points: Points, changes: list[Change]) -> None:
+def _number(points: Points, changes: Sequence[Change]) -> None:
     """Note in each point the change it was made from."""
     seqs = {change.document_id: change.seq for change in changes}
     for payload in points.payloads:
         payload[SEQ] = seqs[payload[DOCUMENT_ID]]
 
 
-def _stale(changes: list[Change], passages: list[Passage]) -> Json:
+def _stale(changes: Sequence[Change], passages: Sequence[Passage]) -> Json:
     """Matches the points of the changed documents that are not among their new passages."""
     matching = _of_documents([change.document_id for change in changes], up_to=changes[-1].seq)
     if passages:

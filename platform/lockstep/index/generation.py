@@ -76,13 +76,20 @@ class Generation:
         """Encode passages into points; `batch_size` is what the model sees at once."""
         texts = [passage.encoded_text for passage in passages]
         dense = self.encoder.encode_passages(texts, batch_size=batch_size)  # (n, dim)
+        late = self.tokens.encode_passages(texts, batch_size=batch_size) if self.tokens else None
+        return self.points_of(passages, dense, late)
+
+    def points_of(
+        self, passages: Sequence[Passage], dense: Vector, late: Sequence[Vector] | None = None
+    ) -> Points:
+        """Points of passages whose vectors are there: `dense` (n, dim), of their tokens `late`."""
         return Points(
             ids=[passage.point_id for passage in passages],
             dense=dense,
             prefilter=self.prefilter_vectors(dense),
-            bm25=self.lexical.encode_passages(texts),
+            bm25=self.lexical.encode_passages([passage.encoded_text for passage in passages]),
             payloads=[payload(passage) for passage in passages],
-            late=self.tokens.encode_passages(texts, batch_size=batch_size) if self.tokens else None,
+            late=late,
         )
 
     def prefilter_vectors(self, dense: Vector) -> Vector | None:
