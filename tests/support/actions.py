@@ -12,12 +12,14 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from lockstep import failpoints
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
 from lockstep.index.spec import SpecOptions
 from lockstep.models.encoder import Encoder
 from lockstep.testing import tiny_model
 from lockstep_indexer.build.reindex import reindex
+from lockstep_indexer.engines import choosing
 
 WORDS = (
     *("red", "green", "blue", "tall", "small", "quick", "lazy"),
@@ -69,6 +71,22 @@ def run_reindex(root: Path, corpus: str, ref: str, log: Path, promote: bool = Fa
     _log_encodings(log)
     with open_workspace(root) as workspace:
         reindex(workspace, corpus, workspace.models.resolve(ref), SpecOptions(), promote=promote)
+
+
+def run_fast_reindex(root: Path, corpus: str, ref: str, batches: int) -> None:
+    """Reindex by the fastest way to encode; kill -9 once the points of so many batches are in."""
+    choosing.WORTH_ON_CPU = 0.0  # of this process alone
+    left = batches
+
+    def count(failpoint: str) -> None:
+        nonlocal left
+        left -= failpoint == "after the points"
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with open_workspace(root) as workspace:
+        failpoints.arm(count)
+        reindex(workspace, corpus, workspace.models.resolve(ref), SpecOptions())
 
 
 def run_promote(root: Path, corpus: str, die: str | None = None) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 
 from lockstep.corpus.change_log import Corpora
 from lockstep.index.generation import payload, splitter_for
@@ -14,6 +15,8 @@ from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.encoder import Encoder
 from lockstep.models.token_encoder import TokenEncoder
 from lockstep.store.port import SEQ
+from lockstep_indexer.encode.routes import go_on
+from lockstep_indexer.engines.encoding import Encoding
 
 # Documents read to count passages and tokens; all of them in a smaller corpus.
 SAMPLE_DOCUMENTS = 5_000
@@ -36,7 +39,11 @@ class Sample:
     tokens: int  # prompts and special tokens included
     terms: int  # of BM25, each once per passage
     payload_bytes: int  # as JSON
-    texts: tuple[str, ...]  # up to TIMED_PASSAGES of them, from the shortest to the longest
+    timed: tuple[Passage, ...]  # up to TIMED_PASSAGES of them, from the shortest to the longest
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(passage.encoded_text for passage in self.timed)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Speed:
     """How fast passages were encoded, in tokens per second."""
 
     device: str
+    encoded_by: str
     passages: int
     mean: float
     slowest: float
@@ -91,12 +99,12 @@ def measure_sample(
     lexical = Bm25Encoder(spec.bm25)
     prompt = encoder.version.manifest.document_prompt
     read = terms = stored = 0
-    lengths: list[tuple[int, str]] = []
+    lengths: list[tuple[int, Passage]] = []
     for batch, passages in _split(corpora, corpus, encoder, spec, documents):
         read += batch
         texts = [passage.encoded_text for passage in passages]
         encodings = encoder.tokenizer.encode_batch([prompt + text for text in texts])
-        lengths += [(len(e.ids), text) for e, text in zip(encodings, texts, strict=True)]
+        lengths += [(len(e.ids), each) for e, each in zip(encodings, passages, strict=True)]
         terms += sum(len(vector.indices) for vector in lexical.encode_passages(texts))
         stored += sum(len(json.dumps(payload(p) | {SEQ: 0}).encode()) for p in passages)
     return Sample(
@@ -105,7 +113,7 @@ def measure_sample(
         tokens=sum(length for length, _ in lengths),
         terms=terms,
         payload_bytes=stored,
-        texts=_spread([text for _, text in sorted(lengths)], TIMED_PASSAGES),
+        timed=_spread([each for _, each in sorted(lengths, key=itemgetter(0))], TIMED_PASSAGES),
     )
 
 
@@ -128,29 +136,32 @@ def measure_tokens(encoder: TokenEncoder, sample: Sample, *, batch: int, at_most
     )
 
 
-def measure_speed(encoder: Encoder, sample: Sample, *, batch: int, at_most_s: float) -> Speed:
-    """Encode passages of the sample, in groups of all lengths, for at most about `at_most_s`.
+def measure_speed(
+    encoder: Encoder, encoding: Encoding, sample: Sample, *, group: int, at_most_s: float
+) -> Speed:
+    """Tokenize and encode passages of the sample as a build does, for at most about `at_most_s`.
 
-    A group is two batches, so that texts are padded as they are in a build.
+    In groups of all lengths: of at least two batches, so that they are padded as in a build.
     """
-    groups = max(1, len(sample.texts) // (2 * batch))
-    encoder.encode_passages(sample.texts[:1], batch_size=batch)  # the first call warms up
+    groups = max(1, len(sample.timed) // group)
+    _encode(encoding, sample.timed[::groups])  # the first call for each length takes longer
     rates: list[float] = []
     tokens = passages = 0
     spent = 0.0
-    for group in range(groups):
-        texts = sample.texts[group::groups]
+    for number in range(groups):
+        some = sample.timed[number::groups]
         started = time.perf_counter()
-        encoder.encode_passages(texts, batch_size=batch)
+        _encode(encoding, some)
         took = time.perf_counter() - started
-        count = _tokens(encoder, texts)
+        count = _tokens(encoder, [passage.encoded_text for passage in some])
         rates.append(count / took)
-        tokens, passages, spent = tokens + count, passages + len(texts), spent + took
+        tokens, passages, spent = tokens + count, passages + len(some), spent + took
         if spent > at_most_s:
             break
     spread = _SPREAD if len(rates) >= _MIN_TIMINGS else _FEW_TIMINGS_SPREAD
     return Speed(
         device=encoder.device,
+        encoded_by=encoding.told,
         passages=passages,
         mean=tokens / spent,
         slowest=min(rates) / spread,
@@ -168,10 +179,14 @@ def _split(
         yield len(batch), [passage for passages in splitter.split(batch) for passage in passages]
 
 
-def _spread(texts: Sequence[str], count: int) -> tuple[str, ...]:
-    """At most `count` texts, evenly taken."""
-    step = max(1.0, len(texts) / count)
-    return tuple(texts[int(place * step)] for place in range(min(count, len(texts))))
+def _encode(encoding: Encoding, passages: Sequence[Passage]) -> None:
+    encoding.vectors(passages, encoding.tokens(passages), go_on)
+
+
+def _spread(passages: Sequence[Passage], count: int) -> tuple[Passage, ...]:
+    """At most `count` of them, evenly taken."""
+    step = max(1.0, len(passages) / count)
+    return tuple(passages[int(place * step)] for place in range(min(count, len(passages))))
 
 
 def _tokens(encoder: Encoder, texts: Sequence[str]) -> int:

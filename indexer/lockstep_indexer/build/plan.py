@@ -31,9 +31,13 @@ from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.build.reindex import require_documents, unfinished_build
 from lockstep_indexer.build.sizing import Engine, IndexSize, index_size, indexing_s
 from lockstep_indexer.build.unregistered import Examined, examined
+from lockstep_indexer.engines.choosing import encoding_for
+from lockstep_indexer.engines.encoding import ByLibrary
 
 # What was measured elsewhere may be off by this factor here.
 _ROUGHLY = 2.0
+# Passages of a batch of documents are encoded together; this many are nearly as fast.
+_TIMED_TOGETHER = 128
 _BUILT = (State.LIVE, State.CANDIDATE, State.RETIRED)
 
 Json = dict[str, Any]
@@ -128,9 +132,7 @@ def plan(
         stage("reading a sample")
         sample = measure_sample(workspace.corpora, corpus, model.encoder, spec)
         stage("encoding a sample")
-        speed = measure_speed(
-            model.encoder, sample, batch=workspace.settings.encode_batch, at_most_s=timed_s
-        )
+        speed = _speed(workspace, corpus, model, spec, sample, timed_s)
         late = _late(workspace, spec, sample, timed_s)
         return _planned(workspace, corpus, model, options, spec, sample, speed, late)
 
@@ -186,6 +188,27 @@ def _planned(
         refusals=tuple(_refusals(workspace, corpus, space, resumes)),
         warnings=tuple(_warnings(space, built)),
     )
+
+
+def _speed(
+    workspace: Workspace,
+    corpus: str,
+    model: Examined,
+    spec: IndexSpec,
+    sample: Sample,
+    timed_s: float,
+) -> Speed:
+    """Of the way that a build would take."""
+    encoding = encoding_for(
+        workspace,
+        corpus,
+        model.encoder,
+        lambda: model.folder,
+        late=spec.late_interaction is not None,
+    )
+    library = isinstance(encoding, ByLibrary)
+    group = 2 * workspace.settings.encode_batch if library else _TIMED_TOGETHER
+    return measure_speed(model.encoder, encoding, sample, group=group, at_most_s=timed_s)
 
 
 def _late(workspace: Workspace, spec: IndexSpec, sample: Sample, timed_s: float) -> Late | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from lockstep.bootstrap import Workspace
@@ -23,6 +23,8 @@ from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import measure_average_length
 from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelVersion
+from lockstep_indexer.engines.choosing import local_engine
+from lockstep_indexer.engines.port import BuildEngine, MakeEngine
 
 # Documents read to measure the average passage length for BM25; all of them in a smaller corpus.
 LENGTH_SAMPLE = 20_000
@@ -37,6 +39,7 @@ class Reindexed:
     progress: Progress
     probe: ProbeReport
     swap: Swap | None
+    encoded_by: str  # which way, and how near it comes to the library
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def reindex(
     *,
     promote: bool = False,
     listener: Listener | None = None,
+    make_engine: MakeEngine = local_engine,
 ) -> Reindexed:
     """Build an index version of a corpus with a model version.
 
@@ -73,7 +77,11 @@ def reindex(
         _require_unfinished(workspace, version)
         _create_collection(workspace, version, generation.encoder.dim, lease)
         with _failing(workspace, version):
-            progress = _build(workspace, generation, lease, listener)
+            listener.stage("choosing how to encode")
+            engine = make_engine(workspace, generation)
+            progress = _build(workspace, generation, lease, listener, engine)
+            encoded_by = engine.told
+            del engine  # and the model that it has loaded
             probe = _prove(workspace, generation, listener)
         workspace.catalog.set_state(version, State.CANDIDATE)
     workspace.catalog.record(corpus, "build", "done", to_version=version.number)
@@ -84,6 +92,7 @@ def reindex(
         progress=progress,
         probe=probe,
         swap=swap,
+        encoded_by=encoded_by,
     )
 
 
@@ -181,10 +190,15 @@ def _failing(workspace: Workspace, version: IndexVersion) -> Iterator[None]:
 
 
 def _build(
-    workspace: Workspace, generation: Generation, lease: Lease, listener: Listener
+    workspace: Workspace,
+    generation: Generation,
+    lease: Lease,
+    listener: Listener,
+    engine: BuildEngine,
 ) -> Progress:
     listener.stage("encoding")
-    progress = workspace.applier.apply(generation, lease, report=listener.progress)
+    applier = replace(workspace.applier, batch_documents=engine.batch_documents)
+    progress = applier.apply(generation, lease, report=listener.progress, engine=engine)
     listener.stage("optimising")
     workspace.store.optimize(generation.collection)
     workspace.store.flush(generation.collection)

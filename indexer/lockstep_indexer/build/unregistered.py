@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lockstep.bootstrap import Workspace
 from lockstep.errors import ModelNotFound
@@ -23,6 +24,7 @@ class Examined:
 
     version: ModelVersion
     encoder: Encoder
+    folder: Path  # of its files
     registered: bool
 
 
@@ -39,7 +41,7 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         if not is_path(ref):
             raise
     else:
-        yield Examined(version, workspace.encoders.get(version.ref), registered=True)
+        yield _registered(workspace, version)
         return
     folder = locate(ref)
     with workspace.artefacts.staging() as staged:
@@ -49,8 +51,7 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         manifest = examine(files, taken, Choices(lineage={"source": ref}))
         known = [v for v in workspace.models.list() if v.digest == manifest.digest]
         if known:
-            version = known[-1]
-            yield Examined(version, workspace.encoders.get(version.ref), registered=True)
+            yield _registered(workspace, known[-1])
             return
         name = name_for(ref)
         numbers = [v.version for v in workspace.models.list(name)]
@@ -59,4 +60,9 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         )
         version.require(ModelKind.ENCODER)
         model = load_model(files, device=workspace.settings.device or None)
-        yield Examined(version, Encoder(version, model), registered=False)
+        yield Examined(version, Encoder(version, model), files, registered=False)
+
+
+def _registered(workspace: Workspace, version: ModelVersion) -> Examined:
+    encoder = workspace.encoders.get(version.ref)
+    return Examined(version, encoder, workspace.artefacts.fetch(version.digest), registered=True)

@@ -142,6 +142,7 @@ def _work(made: "Plan") -> list[tuple[str, object]]:
             "encoding",
             f"{_time(made.encoding)} at {rate}, as measured on {plural(speed.passages, 'passage')}",
         ),
+        ("encoded by", speed.encoded_by),
         (
             "of that tokens",
             f"{_time(late)} for late interaction" if late.likely else "",

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
+from lockstep_indexer.cli.pace import per_second, rates
 from lockstep_indexer.cli.render import duration, megabytes
 
 if TYPE_CHECKING:
@@ -112,12 +113,10 @@ class Bars:
     def applied(self, progress: "ApplierProgress") -> None:
         """Show how far the fold of a change log has come."""
         changes = self._meter("changes", progress.applied_seq)
-        documents = progress.documents + progress.deleted
-        speed = documents / progress.total_s if progress.total_s else None
         self._advance(
             progress.applied_seq,
             progress.head_seq,
-            [f"{documents:,} documents", per_second(speed), f"{progress.passages:,} passages"],
+            rates(progress),
             changes.eta_s(progress.head_seq),
         )
 
@@ -148,12 +147,6 @@ class Bars:
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
-
-
-def per_second(rate: float | None) -> str:
-    if rate is None:
-        return ""
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
 def fitted(details: list[str], width: int) -> str:

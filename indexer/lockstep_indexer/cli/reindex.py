@@ -21,6 +21,7 @@ from lockstep_indexer.cli.build_options import (
 )
 from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
+from lockstep_indexer.cli.pace import pace_json, rates, spent
 from lockstep_indexer.cli.render import duration, facts, next_step, note
 from lockstep_indexer.cli.rollout import probe_facts, swap_json, swap_rendered
 from lockstep_indexer.cli.session import Json, Session
@@ -89,6 +90,8 @@ def _json(result: "Reindexed") -> Json:
         "passages": progress.passages,
         "seconds": round(progress.total_s, 3),
         "encode_seconds": round(progress.encode_s, 3),
+        "encoded_by": result.encoded_by,
+        **pace_json(progress),
         "probe": result.probe.to_json(),
         "promoted": swap_json(result.swap) if result.swap else None,
     }
@@ -112,6 +115,8 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
                     f"{result.probe.points:,} of at most {version.spec.window_tokens} tokens",
                 ),
                 ("time", _time(progress)),
+                ("stages", spent(progress)),
+                ("encoded by", result.encoded_by),
                 ("prefilter", f"{prefilter} dimensions" if prefilter else "none"),
                 ("late interaction", late.model if late else ""),
                 ("indexed fields", indexed_fields(version.spec.payload_indexes)),
@@ -144,10 +149,7 @@ def _without(before: "IndexVersion | None", version: "IndexVersion") -> list[Ren
 def _time(progress: "Progress") -> str:
     if not progress.documents:
         return "nothing was left to encode"
-    return (
-        f"{duration(progress.total_s)}, {progress.encode_s / progress.total_s:.0%} of it encoding "
-        f"({progress.documents / progress.total_s:,.0f} documents/s)"
-    )
+    return f"{duration(progress.total_s)}: {', '.join(filter(None, rates(progress)))}"
 
 
 def add_to(app: typer.Typer) -> None:

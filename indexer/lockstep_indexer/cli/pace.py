@@ -1,0 +1,84 @@
+"""How fast a build gets on, and what bounds it."""
+
+from typing import TYPE_CHECKING, Any
+
+from lockstep.index.stages import ENCODE, POINTS, READ, SPLIT, STAGES, TOKENS, WRITE
+from lockstep_indexer.cli.render import duration
+
+if TYPE_CHECKING:
+    from lockstep.index.applier import Progress
+
+_SAID = {
+    READ: "reading",
+    SPLIT: "splitting",
+    TOKENS: "tokenizing",
+    ENCODE: "encoding",
+    POINTS: "making points",
+    WRITE: "writing",
+}
+
+
+def per_second(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+
+
+def rates(progress: "Progress") -> list[str]:
+    """What was done and how fast, for the line that shows progress; the first matter most."""
+    seconds = progress.total_s
+    documents = progress.documents + progress.deleted
+    return [
+        f"{documents:,} documents",
+        per_second(documents / seconds) if seconds else "",
+        f"{progress.passages:,} passages",
+        per_second(progress.passages / seconds) if seconds and progress.passages else "",
+        f"{progress.tokens / seconds:,.0f} tokens/s" if seconds and progress.tokens else "",
+        f"{_share(progress):.0%} of the card's ceiling" if progress.least_s else "",
+    ]
+
+
+def spent(progress: "Progress") -> str:
+    """Where the time went, stages working at the same time, and what bounded the build."""
+    if not progress.stage_s or not progress.total_s:
+        return ""
+    stages = ", ".join(f"{_SAID[name]} {duration(s)}" for name, s in _stages(progress).items())
+    name, busy = _bound(progress)
+    return f"{stages}; bound by {_SAID[name]}: busy {busy:.0%}"
+
+
+def pace_json(progress: "Progress") -> dict[str, Any]:
+    seconds = progress.total_s
+    name, _ = _bound(progress) if progress.stage_s else (None, 0.0)
+    return {
+        "tokens": progress.tokens or None,
+        "documents_per_s": _rate(progress.documents + progress.deleted, seconds),
+        "passages_per_s": _rate(progress.passages, seconds),
+        "tokens_per_s": _rate(progress.tokens, seconds) or None,
+        "ceiling_share": round(_share(progress), 4) if progress.least_s else None,
+        "stages": {
+            stage: {"seconds": round(spent, 3), "busy": round(spent / seconds, 4)}
+            for stage, spent in _stages(progress).items()
+        }
+        if seconds
+        else {},
+        "bound_by": name,
+    }
+
+
+def _rate(count: int, seconds: float) -> float | None:
+    return round(count / seconds, 1) if seconds else None
+
+
+def _share(progress: "Progress") -> float:
+    return progress.least_s / progress.total_s if progress.total_s else 0.0
+
+
+def _stages(progress: "Progress") -> dict[str, float]:
+    return {name: progress.stage_s[name] for name in STAGES if name in progress.stage_s}
+
+
+def _bound(progress: "Progress") -> tuple[str, float]:
+    """The stage that worked longest, and for which share of the time."""
+    name = max(progress.stage_s, key=progress.stage_s.__getitem__)
+    return name, progress.stage_s[name] / progress.total_s if progress.total_s else 0.0

@@ -1,0 +1,1 @@
+"""Engines: how a build makes points of documents, and what encodes them."""

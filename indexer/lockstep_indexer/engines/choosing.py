@@ -1,0 +1,91 @@
+"""Which way the passages of a build are encoded: finding the fastest takes seconds itself."""
+
+from collections.abc import Callable
+from functools import partial
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from lockstep.bootstrap import Workspace
+from lockstep.errors import EncodingFailed
+from lockstep.index.generation import Generation
+from lockstep.models.encoder import Encoder
+from lockstep.models.loading import load_model
+from lockstep.models.manifest import ModelManifest
+from lockstep_indexer.encode.ceiling import flops, matmul_ceiling
+from lockstep_indexer.encode.passage_encoder import PassageEncoder
+from lockstep_indexer.encode.tokenizing import NotPlainTokens
+from lockstep_indexer.encode.tokens import Tokens
+from lockstep_indexer.engines.encoding import ByLibrary, ByTokens, Encoding
+from lockstep_indexer.engines.local import LocalEngine
+
+# Characters to encode times bytes of the model, from which on choosing costs less than it saves:
+# 80 documents of 1,400 characters by MiniLM. Measured on two cores; a card is so much faster that
+# encoding 30,000 documents of that kind by a BERT-base takes as long as choosing.
+WORTH_ON_CPU = 1e13
+WORTH_ON_CARD = 1e16
+_SAMPLE = 32
+
+# A card encodes a few hundred documents in less time than it takes to give it the next.
+CARD_DOCUMENTS = 4_096
+
+
+def local_engine(workspace: Workspace, generation: Generation) -> LocalEngine:
+    """For a build of a whole corpus. Choosing loads the model once more, in single precision."""
+    encoder = generation.encoder
+    digest = encoder.version.digest
+    encoding = encoding_for(
+        workspace,
+        generation.version.corpus,
+        encoder,
+        lambda: workspace.artefacts.fetch(digest),
+        late=generation.tokens is not None,
+    )
+    batch = workspace.settings.batch_documents
+    if isinstance(encoding, ByTokens) and encoder.device.startswith("cuda"):
+        batch = max(batch, CARD_DOCUMENTS)
+    return LocalEngine(encoding, workspace.settings.encode_batch, batch)
+
+
+def encoding_for(
+    workspace: Workspace, corpus: str, encoder: Encoder, find: Callable[[], Path], *, late: bool
+) -> Encoding:
+    """The fastest route that agrees, of the model whose files `find` finds; else the library.
+
+    `late`: whether vectors of tokens are encoded too.
+    """
+    library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch)
+    if late:
+        return library(why="the vectors of tokens come from it")
+    if not _is_worth_choosing(workspace, corpus, encoder):
+        return library(why="there is too little to encode for choosing a faster way")
+    try:
+        return _by_tokens(find(), encoder.version.manifest, encoder.device)
+    except (NotPlainTokens, EncodingFailed) as error:
+        return library(why=str(error))
+
+
+def _is_worth_choosing(workspace: Workspace, corpus: str, encoder: Encoder) -> bool:
+    """By what the whole corpus takes: a build that goes on must encode as it has begun to."""
+    documents = workspace.corpora.sample(corpus, _SAMPLE, seed=0)
+    characters = sum(len(each.title) + len(each.text) for each in documents)
+    whole = workspace.corpora.count(corpus) * characters / max(1, len(documents))
+    worth = WORTH_ON_CARD if encoder.device.startswith("cuda") else WORTH_ON_CPU
+    return whole * encoder.version.manifest.size >= worth
+
+
+def _by_tokens(folder: Path, manifest: ModelManifest, device: str) -> ByTokens:
+    model: Any = load_model(folder, device="cpu")  # of its own: it is changed
+    encoder = PassageEncoder.choose(model, manifest, device=device)
+    if not device.startswith("cuda"):
+        return ByTokens(encoder)
+    config, ceiling = (
+        getattr(getattr(model[0], "model", None), "config", None),
+        matmul_ceiling(device),
+    )
+
+    def least_s(tokens: Tokens) -> float:
+        work = flops(config, tokens.lengths)
+        return 0.0 if isnan(work) else work / ceiling
+
+    return ByTokens(encoder, least_s=least_s)

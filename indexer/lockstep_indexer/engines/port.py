@@ -1,0 +1,23 @@
+"""What a build asks of an engine, besides points."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lockstep.bootstrap import Workspace
+from lockstep.index.engine import Engine
+from lockstep.index.generation import Generation
+
+
+class BuildEngine(Engine, Protocol):
+    """An engine for a whole corpus."""
+
+    @property
+    def told(self) -> str:
+        """For people: what encodes, and how near it comes to the library."""
+
+    @property
+    def batch_documents(self) -> int:
+        """How many documents it wants in a batch; the same whenever a build goes on."""
+
+
+MakeEngine = Callable[[Workspace, Generation], BuildEngine]
