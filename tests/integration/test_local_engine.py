@@ -121,6 +121,24 @@ def test_the_points_are_those_of_one_by_one(workspace: Workspace, fast: Encoding
         assert np.dot(record.dense, expected[key].dense) > 0.999  # type: ignore[arg-type]
 
 
+def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(
+    workspace: Workspace, fast: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "WORTH_ON_CPU", 0.0)
+    built: list[Generation] = []
+    known: list[int] = []
+    for _ in range(2):
+        built.append(begun(workspace))
+        engine = choosing.local_engine(workspace, built[-1])
+        known.append(applied(workspace, built[-1], engine).known)
+    assert known == [0, DOCUMENTS - 2]
+    without = begun(workspace)
+    assert applied(workspace, without, LocalEngine(fast, 32, BATCH)).known == 0
+    expected = contents(workspace, without)
+    for generation in built:
+        assert_same(contents(workspace, generation), expected)
+
+
 @pytest.mark.parametrize("kind", ["by tokens", "by the library"])
 def test_a_build_in_many_runs_gives_the_same_bits(
     kind: str, workspace: Workspace, fast: Encoding

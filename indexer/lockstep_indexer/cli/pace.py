@@ -44,7 +44,8 @@ def spent(progress: "Progress") -> str:
         return ""
     stages = ", ".join(f"{_SAID[name]} {duration(s)}" for name, s in _stages(progress).items())
     name, busy = _bound(progress)
-    return f"{stages}; bound by {_SAID[name]}: busy {busy:.0%}"
+    known = f"; tokens of {progress.known:,} documents known" if progress.known else ""
+    return f"{stages}; bound by {_SAID[name]}: busy {busy:.0%}{known}"
 
 
 def pace_json(progress: "Progress") -> dict[str, Any]:
@@ -52,6 +53,7 @@ def pace_json(progress: "Progress") -> dict[str, Any]:
     name, _ = _bound(progress) if progress.stage_s else (None, 0.0)
     return {
         "tokens": progress.tokens or None,
+        "documents_with_known_tokens": progress.known,
         "documents_per_s": _rate(progress.documents + progress.deleted, seconds),
         "passages_per_s": _rate(progress.passages, seconds),
         "tokens_per_s": _rate(progress.tokens, seconds) or None,

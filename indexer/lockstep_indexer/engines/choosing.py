@@ -1,6 +1,7 @@
 """Which way the passages of a build are encoded: finding the fastest takes seconds itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -12,9 +13,12 @@ from lockstep.index.generation import Generation
 from lockstep.models.encoder import Encoder
 from lockstep.models.loading import load_model
 from lockstep.models.manifest import ModelManifest
+from lockstep.settings import Settings
+from lockstep_indexer.encode.cached_tokenizer import CachedTokenizer
 from lockstep_indexer.encode.ceiling import flops, matmul_ceiling
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
-from lockstep_indexer.encode.tokenizing import NotPlainTokens
+from lockstep_indexer.encode.token_cache import TokenCache
+from lockstep_indexer.encode.tokenizing import NotPlainTokens, PassageTokenizer
 from lockstep_indexer.encode.tokens import Tokens
 from lockstep_indexer.engines.encoding import ByLibrary, ByTokens, Encoding
 from lockstep_indexer.engines.local import LocalEngine
@@ -42,9 +46,21 @@ def local_engine(workspace: Workspace, generation: Generation) -> LocalEngine:
         late=generation.tokens is not None,
     )
     batch = workspace.settings.batch_documents
-    if isinstance(encoding, ByTokens) and encoder.device.startswith("cuda"):
+    if not isinstance(encoding, ByTokens):
+        return LocalEngine(encoding, workspace.settings.encode_batch, batch)
+    if encoder.device.startswith("cuda"):
         batch = max(batch, CARD_DOCUMENTS)
-    return LocalEngine(encoding, workspace.settings.encode_batch, batch)
+    tokenizer = partial(_through_the_cache, workspace.settings, encoding.tokenizer)
+    return LocalEngine(encoding, workspace.settings.encode_batch, batch, tokenizer=tokenizer)
+
+
+@contextmanager
+def _through_the_cache(
+    settings: Settings, tokenizer: PassageTokenizer, generation: Generation
+) -> Iterator[CachedTokenizer]:
+    digest = generation.encoder.version.digest
+    with TokenCache.of(settings) as cache:
+        yield CachedTokenizer(generation.splitter, tokenizer, cache, model=digest)
 
 
 def encoding_for(
@@ -79,10 +95,8 @@ def _by_tokens(folder: Path, manifest: ModelManifest, device: str) -> ByTokens:
     encoder = PassageEncoder.choose(model, manifest, device=device)
     if not device.startswith("cuda"):
         return ByTokens(encoder)
-    config, ceiling = (
-        getattr(getattr(model[0], "model", None), "config", None),
-        matmul_ceiling(device),
-    )
+    config = getattr(getattr(model[0], "model", None), "config", None)
+    ceiling = matmul_ceiling(device)
 
     def least_s(tokens: Tokens) -> float:
         work = flops(config, tokens.lengths)

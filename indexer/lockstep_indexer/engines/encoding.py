@@ -11,10 +11,8 @@ from lockstep.models.encoder import Encoder
 from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
 from lockstep_indexer.encode.routes import Check
+from lockstep_indexer.encode.tokenizing import PassageTokenizer
 from lockstep_indexer.encode.tokens import Tokens
-
-# Token ids of passages, the prompt and special tokens among them.
-Tokenizing = Callable[[Sequence[Passage]], Tokens]
 
 
 class Encoding(Protocol):
@@ -43,20 +41,21 @@ class ByTokens:
         self,
         encoder: PassageEncoder,
         *,
-        tokenizing: Tokenizing | None = None,
         least_s: Callable[[Tokens], float] = lambda _: 0.0,
     ) -> None:
-        """`tokenizing` in place of the encoder's own tokenizer has to give the same ids."""
         self._encoder = encoder
-        self._tokenizing = tokenizing or self._tokenized
         self._least_s = least_s
 
     @property
     def told(self) -> str:
         return str(self._encoder.report)
 
+    @property
+    def tokenizer(self) -> PassageTokenizer:
+        return self._encoder.tokenizer
+
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
-        return self._tokenizing(passages)
+        return self._encoder.tokenizer.tokens([passage.encoded_text for passage in passages])
 
     def vectors(self, passages: Sequence[Passage], tokens: Tokens | None, check: Check) -> Vector:
         if tokens is None or len(tokens) != len(passages):
@@ -68,9 +67,6 @@ class ByTokens:
 
     def least_s(self, tokens: Tokens | None) -> float:
         return 0.0 if tokens is None else self._least_s(tokens)
-
-    def _tokenized(self, passages: Sequence[Passage]) -> Tokens:
-        return self._encoder.tokenizer.tokens([passage.encoded_text for passage in passages])
 
 
 class ByLibrary:

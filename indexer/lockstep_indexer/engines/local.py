@@ -1,7 +1,7 @@
 """The engine of one machine: reading, splitting, tokenizing, encoding and writing at once."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 
 from lockstep.corpus.documents import Change
@@ -10,6 +10,7 @@ from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
 from lockstep.index.stages import ENCODE, POINTS, SPLIT, TOKENS, Timings
 from lockstep.models.vectors import Vector
+from lockstep_indexer.encode.cached_tokenizer import CachedTokenizer
 from lockstep_indexer.encode.routes import Check
 from lockstep_indexer.encode.tokens import Tokens
 from lockstep_indexer.engines.ahead import Ahead
@@ -31,6 +32,7 @@ class _Split:
 class _Tokenized:
     split: _Split
     tokens: Tokens | None
+    known: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class LocalEngine:
     encode_batch: int
     batch_documents: int  # that the log should be read by
     waiting: int = WAITING
+    # Splits and tokenizes in one; None: the encoding's own tokenizer, or none.
+    tokenizer: Callable[[Generation], AbstractContextManager[CachedTokenizer]] | None = None
 
     @property
     def told(self) -> str:
@@ -66,9 +70,15 @@ class LocalEngine:
         if generation.tokens is not None:
             yield from OneByOne(self.encode_batch).build(generation, batches)
             return
-        with closing(Ahead(self.waiting)) as ahead:
-            split = ahead.run("reader", _split(generation, batches))
-            tokenized = ahead.run("tokenizer", self._tokenized(split))
+        with ExitStack() as stack:
+            # First, so that it is closed after the threads have ended.
+            cached = stack.enter_context(self.tokenizer(generation)) if self.tokenizer else None
+            ahead = stack.enter_context(closing(Ahead(self.waiting)))
+            if cached is not None:
+                source = _remembered(cached, batches)
+            else:
+                source = self._tokenized(ahead.run("reader", _split(generation, batches)))
+            tokenized = ahead.run("tokenizer", source)
             encoded = ahead.run("encoder", self._encoded(tokenized, ahead.check))
             yield from ahead.run("points", self._built(generation, encoded))
 
@@ -95,6 +105,7 @@ class LocalEngine:
                 (points,) if split.passages else (),
                 split.timings,
                 tokens=0 if tokens is None else len(tokens.ids),
+                known=batch.tokenized.known,
                 least_s=self.encoding.least_s(tokens),
             )
 
@@ -104,3 +115,14 @@ def _split(generation: Generation, batches: Iterator[Sequence[Change]]) -> Itera
         with timings.of(SPLIT):
             passages = generation.passages(documents_of(changes))
         yield _Split(changes, passages, timings)
+
+
+def _remembered(
+    tokenizer: CachedTokenizer, batches: Iterator[Sequence[Change]]
+) -> Iterator[_Tokenized]:
+    for changes, timings in read(batches):
+        before = tokenizer.hits
+        with timings.of(TOKENS):
+            passages, tokens = tokenizer.passages_and_tokens(documents_of(changes))
+        split = _Split(changes, [passage for each in passages for passage in each], timings)
+        yield _Tokenized(split, tokens, known=tokenizer.hits - before)

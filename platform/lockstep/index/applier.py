@@ -33,6 +33,7 @@ class Progress:
     deleted: int = 0
     passages: int = 0
     tokens: int = 0  # 0 where nobody counts them
+    known: int = 0  # documents whose tokens were known from before
     total_s: float = 0.0
     stage_s: Mapping[str, float] = field(default_factory=dict)  # of work in each stage
     least_s: float = 0.0  # of encoding at the card's ceiling; 0 where that is unknown
@@ -53,6 +54,7 @@ class Progress:
             deleted=self.deleted + deleted,
             passages=self.passages + len(built.passages),
             tokens=self.tokens + built.tokens,
+            known=self.known + built.known,
             total_s=total_s,
             stage_s=timings.seconds,
             least_s=self.least_s + built.least_s,
