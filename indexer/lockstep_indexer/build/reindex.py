@@ -1,7 +1,7 @@
 """Reindex: build a candidate beside the live version, prove it, and, if asked, promote it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -78,9 +78,9 @@ def reindex(
         _create_collection(workspace, version, generation.encoder.dim, lease)
         with _failing(workspace, version):
             listener.stage("choosing how to encode")
-            engine = make_engine(workspace, generation)
-            progress = _build(workspace, generation, lease, listener, engine)
-            encoded_by = engine.told
+            with closing(make_engine(workspace, generation)) as engine:
+                progress = _build(workspace, generation, lease, listener, engine)
+                encoded_by = engine.told
             del engine  # and the model that it has loaded
             probe = _prove(workspace, generation, listener)
         workspace.catalog.set_state(version, State.CANDIDATE)

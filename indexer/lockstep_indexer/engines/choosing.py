@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockstep.bootstrap import Workspace
 from lockstep.errors import EncodingFailed
@@ -23,12 +23,16 @@ from lockstep_indexer.encode.tokens import Tokens
 from lockstep_indexer.engines.encoding import ByLibrary, ByTokens, Encoding
 from lockstep_indexer.engines.local import LocalEngine
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 # Characters to encode times bytes of the model, from which on choosing costs less than it saves:
 # 80 documents of 1,400 characters by MiniLM. Measured on two cores; a card is so much faster that
 # encoding 30,000 documents of that kind by a BERT-base takes as long as choosing.
 WORTH_ON_CPU = 1e13
 WORTH_ON_CARD = 1e16
 _SAMPLE = 32
+TOO_LITTLE = "there is too little to encode for choosing a faster way"
 
 # A card encodes a few hundred documents in less time than it takes to give it the next.
 CARD_DOCUMENTS = 4_096
@@ -73,29 +77,33 @@ def encoding_for(
     library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch)
     if late:
         return library(why="the vectors of tokens come from it")
-    if not _is_worth_choosing(workspace, corpus, encoder):
-        return library(why="there is too little to encode for choosing a faster way")
+    on_card = encoder.device.startswith("cuda")
+    if not is_worth_choosing(workspace, corpus, encoder.version.manifest, on_card=on_card):
+        return library(why=TOO_LITTLE)
     try:
-        return _by_tokens(find(), encoder.version.manifest, encoder.device)
+        model = load_model(find(), device="cpu")  # of its own: it is changed
+        return by_tokens(model, encoder.version.manifest, encoder.device)
     except (NotPlainTokens, EncodingFailed) as error:
         return library(why=str(error))
 
 
-def _is_worth_choosing(workspace: Workspace, corpus: str, encoder: Encoder) -> bool:
+def is_worth_choosing(
+    workspace: Workspace, corpus: str, manifest: ModelManifest, *, on_card: bool
+) -> bool:
     """By what the whole corpus takes: a build that goes on must encode as it has begun to."""
     documents = workspace.corpora.sample(corpus, _SAMPLE, seed=0)
     characters = sum(len(each.title) + len(each.text) for each in documents)
     whole = workspace.corpora.count(corpus) * characters / max(1, len(documents))
-    worth = WORTH_ON_CARD if encoder.device.startswith("cuda") else WORTH_ON_CPU
-    return whole * encoder.version.manifest.size >= worth
+    return whole * manifest.size >= (WORTH_ON_CARD if on_card else WORTH_ON_CPU)
 
 
-def _by_tokens(folder: Path, manifest: ModelManifest, device: str) -> ByTokens:
-    model: Any = load_model(folder, device="cpu")  # of its own: it is changed
+def by_tokens(model: "SentenceTransformer", manifest: ModelManifest, device: str) -> ByTokens:
+    """By a model on the CPU that nobody else uses. Raises NotPlainTokens or EncodingFailed."""
     encoder = PassageEncoder.choose(model, manifest, device=device)
     if not device.startswith("cuda"):
         return ByTokens(encoder)
-    config = getattr(getattr(model[0], "model", None), "config", None)
+    first: Any = model[0]
+    config = getattr(getattr(first, "model", None), "config", None)
     ceiling = matmul_ceiling(device)
 
     def least_s(tokens: Tokens) -> float:

@@ -54,6 +54,10 @@ class ByTokens:
     def tokenizer(self) -> PassageTokenizer:
         return self._encoder.tokenizer
 
+    @property
+    def route(self) -> str:
+        return self._encoder.name
+
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
         return self._encoder.tokenizer.tokens([passage.encoded_text for passage in passages])
 

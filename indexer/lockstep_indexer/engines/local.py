@@ -82,6 +82,9 @@ class LocalEngine:
             encoded = ahead.run("encoder", self._encoded(tokenized, ahead.check))
             yield from ahead.run("points", self._built(generation, encoded))
 
+    def close(self) -> None:
+        """Nothing is held that does not go with it."""
+
     def _tokenized(self, batches: Iterator[_Split]) -> Iterator[_Tokenized]:
         for batch in batches:
             with batch.timings.of(TOKENS):

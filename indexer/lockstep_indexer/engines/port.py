@@ -19,5 +19,8 @@ class BuildEngine(Engine, Protocol):
     def batch_documents(self) -> int:
         """How many documents it wants in a batch; the same whenever a build goes on."""
 
+    def close(self) -> None:
+        """Give back what it holds: memory, processes."""
+
 
 MakeEngine = Callable[[Workspace, Generation], BuildEngine]
