@@ -49,6 +49,7 @@ LockstepError
     ├── RateLimited           this API key sends more requests than it may
     ├── Overloaded            more searches than this server can answer in time
     ├── DeviceMemoryFull      a card cannot hold a model and a batch of one passage now
+    ├── WorkersUnavailable    processes on other machines or cards that are to encode
     ├── HubUnavailable        the hub that a model should come from
     └── StorageFull
 """
@@ -273,6 +274,10 @@ class Overloaded(Unavailable):
 
 class DeviceMemoryFull(Unavailable):
     """A card cannot hold a model and a batch of one passage now."""
+
+
+class WorkersUnavailable(Unavailable):
+    """Processes that are to encode cannot be started or reached, or are lost again and again."""
 
 
 class HubUnavailable(Unavailable):

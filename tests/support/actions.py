@@ -20,6 +20,7 @@ from lockstep.models.encoder import Encoder
 from lockstep.testing import tiny_model
 from lockstep_indexer.build.reindex import reindex
 from lockstep_indexer.engines import choosing
+from lockstep_indexer.engines.port import MakeEngine
 
 WORDS = (
     *("red", "green", "blue", "tall", "small", "quick", "lazy"),
@@ -73,7 +74,9 @@ def run_reindex(root: Path, corpus: str, ref: str, log: Path, promote: bool = Fa
         reindex(workspace, corpus, workspace.models.resolve(ref), SpecOptions(), promote=promote)
 
 
-def run_fast_reindex(root: Path, corpus: str, ref: str, batches: int) -> None:
+def run_fast_reindex(
+    root: Path, corpus: str, ref: str, batches: int, make_engine: MakeEngine = choosing.local_engine
+) -> None:
     """Reindex by the fastest way to encode; kill -9 once the points of so many batches are in."""
     choosing.WORTH_ON_CPU = 0.0  # of this process alone
     left = batches
@@ -86,7 +89,8 @@ def run_fast_reindex(root: Path, corpus: str, ref: str, batches: int) -> None:
 
     with open_workspace(root) as workspace:
         failpoints.arm(count)
-        reindex(workspace, corpus, workspace.models.resolve(ref), SpecOptions())
+        model = workspace.models.resolve(ref)
+        reindex(workspace, corpus, model, SpecOptions(), make_engine=make_engine)
 
 
 def run_promote(root: Path, corpus: str, die: str | None = None) -> None:

@@ -63,6 +63,7 @@ EXPECTED = {
     "ArtefactsUnavailable": 503,
     "RateLimited": 429,
     "HubUnavailable": 503,
+    "WorkersUnavailable": 503,
     "StorageFull": 507,
 }
 
