@@ -19,6 +19,12 @@ from lockstep_indexer.cli.build_options import (
     indexed_fields,
     payload_indexes,
 )
+from lockstep_indexer.cli.engine_options import (
+    EngineOption,
+    RayAddressOption,
+    WorkersOption,
+    chosen_engine,
+)
 from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
 from lockstep_indexer.cli.pace import pace_json, rates, spent
@@ -47,6 +53,9 @@ def reindex(
     quantization: QuantizationOption = "int8",
     index: IndexOption = None,
     late_interaction: LateInteractionOption = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = "local",
+    workers: WorkersOption = None,
 ) -> None:
     """Build a new index version beside the live one.
 
@@ -67,6 +76,7 @@ def reindex(
         quantization=quantization,
         payload_indexes=payload_indexes(index),
     )
+    make_engine = chosen_engine(engine, ray_address, workers)
     with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
         bars.stage("loading the model")
@@ -76,7 +86,15 @@ def reindex(
         workspace.encoders.get(version.ref)
         listener = Listener(stage=bars.stage, progress=bars.applied)
         live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
-        result = build(workspace, corpus, version, options, promote=promote, listener=listener)
+        result = build(
+            workspace,
+            corpus,
+            version,
+            options,
+            promote=promote,
+            listener=listener,
+            make_engine=make_engine,
+        )
     session.show(_json(result), *_rendered(result), *_without(live, result.version))
 
 
