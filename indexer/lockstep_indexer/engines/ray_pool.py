@@ -269,4 +269,5 @@ def _why(error: Exception) -> str:
     """Ray's errors are pages; the line that names an error says most."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if "Error: " in line or "exit detail" in line]
-    return (telling[-1] if telling else first_line(error))[:300]
+    told = telling[-1] if telling else first_line(error)
+    return told.split(" Some common causes", 1)[0][:300]
