@@ -1,7 +1,7 @@
 """A build by the engine of one machine: the same points as one by one, whatever ends it early."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from actions import add_model, fill, fork_server, run_fast_reindex
+from builds import MANY, applied, assert_same, begun, contents, drawn_ahead
 from workspaces import CORPUS, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Change
 from lockstep.errors import EncodingFailed
 from lockstep.index.applier import Progress
-from lockstep.index.engine import Engine
 from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
-from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.spec import SpecOptions
 from lockstep.index.stages import STAGES
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector
-from lockstep.store.port import Record
 from lockstep_indexer.build.reindex import reindex
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
 from lockstep_indexer.encode.routes import Check
@@ -56,47 +55,6 @@ def fast(workspace: Workspace, folder: Path) -> Encoding:
     manifest = workspace.models.resolve("tiny@1").manifest
     model = load_model(folder / "model", device="cpu")
     return ByTokens(PassageEncoder.choose(model, manifest, device="cpu"))
-
-
-def begun(workspace: Workspace) -> Generation:
-    """A new index version, empty."""
-    model = workspace.models.resolve("tiny@1")
-    spec = resolve(SpecOptions(prefilter_dim=8), model.manifest, avg_length=9.0)
-    version = workspace.catalog.add(CORPUS, model, spec)
-    dim = model.manifest.dim
-    workspace.store.create(version.collection, spec.schema(dim), version.manifest())
-    return Generation.load(version, workspace.encoders)
-
-
-def applied(
-    workspace: Workspace,
-    generation: Generation,
-    engine: Engine | None,
-    *,
-    keep_going: Callable[[], bool] = lambda: True,
-    report: Callable[[Progress], None] = lambda _: None,
-) -> Progress:
-    with workspace.leases.hold(generation.collection) as lease:
-        return workspace.applier.apply(
-            generation, lease, engine=engine, keep_going=keep_going, report=report
-        )
-
-
-def contents(workspace: Workspace, generation: Generation) -> dict[str, Record]:
-    page = workspace.store.scroll(generation.collection, limit=1000)
-    ids = [record.id for record in page.records]
-    found = workspace.store.retrieve(generation.collection, ids, with_vectors=True)
-    workspace.store.release(generation.collection)
-    return {record.id: record for record in found}
-
-
-def assert_same(one: dict[str, Record], other: dict[str, Record]) -> None:
-    """Bit for bit."""
-    assert one.keys() == other.keys()
-    for key, record in one.items():
-        assert record.payload == other[key].payload
-        np.testing.assert_array_equal(record.dense, other[key].dense)
-        np.testing.assert_array_equal(record.prefilter, other[key].prefilter)
 
 
 def running() -> list[str]:
@@ -262,22 +220,8 @@ def test_the_reader_is_never_further_ahead_than_it_may(
     workspace: Workspace, fast: Encoding
 ) -> None:
     changes = workspace.corpora.changes(CORPUS, 0, limit=BATCH)
-    engine, drawn = LocalEngine(fast, 32, BATCH), 0
-
-    def batches() -> Iterator[list[Change]]:
-        nonlocal drawn
-        for _ in range(60):
-            drawn += 1
-            yield changes
-
-    building = engine.build(begun(workspace), batches())
-    next(building)
-    last = -1
-    while last != drawn:  # until all queues are full
-        last = drawn
-        threading.Event().wait(0.3)
-    assert drawn == engine.most_ahead < 60
-    building.close()
+    engine = LocalEngine(fast, 32, BATCH)
+    assert drawn_ahead(engine, begun(workspace), changes) == engine.most_ahead < MANY
     assert running() == []
 
 

@@ -4,22 +4,21 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 import psutil
 import pytest
 from actions import add_model, fill, fork_server, run_fast_reindex
+from builds import MANY, applied, assert_same, begun, contents, drawn_ahead
 from workspaces import CORPUS, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Change
 from lockstep.errors import EncodingFailed
 from lockstep.index.applier import Progress
-from lockstep.index.engine import Engine
 from lockstep.index.generation import Generation
-from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.spec import SpecOptions
 from lockstep.index.stages import STAGES
 from lockstep.store.port import Record
 from lockstep_indexer.build.reindex import reindex
@@ -68,44 +67,6 @@ def expected(workspace: Workspace, local: LocalEngine) -> dict[str, Record]:
     return contents(workspace, generation)
 
 
-def begun(workspace: Workspace) -> Generation:
-    """A new index version, empty."""
-    model = workspace.models.resolve("tiny@1")
-    spec = resolve(SpecOptions(prefilter_dim=8), model.manifest, avg_length=9.0)
-    version = workspace.catalog.add(CORPUS, model, spec)
-    workspace.store.create(version.collection, spec.schema(model.manifest.dim), version.manifest())
-    return Generation.load(version, workspace.encoders)
-
-
-def applied(
-    workspace: Workspace,
-    generation: Generation,
-    engine: Engine,
-    report: Callable[[Progress], None] = lambda _: None,
-) -> Progress:
-    with workspace.leases.hold(generation.collection) as lease:
-        return workspace.applier.apply(generation, lease, engine=engine, report=report)
-
-
-def contents(workspace: Workspace, generation: Generation) -> dict[str, Record]:
-    page = workspace.store.scroll(generation.collection, limit=1000)
-    ids = [record.id for record in page.records]
-    found = workspace.store.retrieve(generation.collection, ids, with_vectors=True)
-    workspace.store.release(generation.collection)
-    return {record.id: record for record in found}
-
-
-def assert_same(one: dict[str, Record], other: dict[str, Record]) -> None:
-    """Bit for bit."""
-    assert one.keys() == other.keys()
-    for key, record in one.items():
-        assert record.payload == other[key].payload
-        assert record.bm25 is not None
-        np.testing.assert_array_equal(record.bm25.values, other[key].bm25.values)  # type: ignore[union-attr]
-        np.testing.assert_array_equal(record.dense, other[key].dense)
-        np.testing.assert_array_equal(record.prefilter, other[key].prefilter)
-
-
 def test_a_killed_build_goes_on_with_the_same_bits(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +96,7 @@ def test_the_points_are_those_of_the_local_engine(
 ) -> None:
     seen: list[Progress] = []
     generation = begun(workspace)
-    done = applied(workspace, generation, engine, seen.append)
+    done = applied(workspace, generation, engine, report=seen.append)
     assert local.told in engine.told
     assert "2 Ray workers of 1 core" in engine.told
     assert (done.documents, done.deleted, done.passages) == (DOCUMENTS - 9, 9, len(expected))
@@ -175,22 +136,8 @@ def unreadable(change: Change) -> Change:
 def test_no_more_batches_are_read_than_may_be_in_flight(
     workspace: Workspace, engine: RayEngine
 ) -> None:
-    changes, drawn = workspace.corpora.changes(CORPUS, 0, limit=BATCH), 0
-
-    def batches() -> Iterator[Sequence[Change]]:
-        nonlocal drawn
-        for _ in range(60):
-            drawn += 1
-            yield changes
-
-    building = engine.build(begun(workspace), batches())
-    next(building)
-    last = -1
-    while last != drawn:  # until all queues are full
-        last = drawn
-        threading.Event().wait(0.4)
-    assert drawn == engine.most_ahead < 60
-    building.close()
+    changes = workspace.corpora.changes(CORPUS, 0, limit=BATCH)
+    assert drawn_ahead(engine, begun(workspace), changes) == engine.most_ahead < MANY
     assert "lockstep workers" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -204,7 +151,7 @@ def test_what_a_killed_worker_had_at_hand_is_done_again(
             os.kill(victims.pop(), signal.SIGKILL)
 
     generation = begun(workspace)
-    applied(workspace, generation, engine, kill)
+    applied(workspace, generation, engine, report=kill)
     assert engine.pool.lost == 1
     assert "1 lost" in engine.told
     assert_same(contents(workspace, generation), expected)

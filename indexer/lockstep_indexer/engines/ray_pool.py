@@ -218,7 +218,7 @@ def _pending(batches: Iterator[Batch]) -> Iterator[_Pending]:
             yield _Pending((changes, timings), None if documents_of(changes) else NOTHING)
     except Stopped:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it was, at its place
         yield _Pending(((), Timings()), error)
 
 
