@@ -22,6 +22,7 @@ from lockstep.index.spec import SpecOptions
 from lockstep.index.stages import STAGES
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector
+from lockstep_indexer.build.plan import plan
 from lockstep_indexer.build.reindex import reindex
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
 from lockstep_indexer.encode.routes import Check
@@ -83,6 +84,11 @@ def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(
     workspace: Workspace, fast: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choosing, "WORTH_ON_CPU", 0.0)
+
+    def planned() -> float | None:
+        return plan(workspace, CORPUS, "tiny@1", SpecOptions(prefilter_dim=8), timed_s=0).known
+
+    assert planned() == 0
     built: list[Generation] = []
     known: list[int] = []
     for _ in range(2):
@@ -90,6 +96,7 @@ def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(
         engine = choosing.local_engine(workspace, built[-1])
         known.append(applied(workspace, built[-1], engine).known)
     assert known == [0, DOCUMENTS - 2]
+    assert planned() == 1
     without = begun(workspace)
     assert applied(workspace, without, LocalEngine(fast, 32, BATCH)).known == 0
     expected = contents(workspace, without)

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from lockstep.bootstrap import Workspace
+from lockstep.index.generation import splitter_for
 from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State, collection_name
 from lockstep.settings import Settings
@@ -31,8 +32,10 @@ from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.build.reindex import require_documents, unfinished_build
 from lockstep_indexer.build.sizing import Engine, IndexSize, index_size, indexing_s
 from lockstep_indexer.build.unregistered import Examined, examined
+from lockstep_indexer.encode.cached_tokenizer import family_of
+from lockstep_indexer.encode.token_cache import TokenCache, folder_of
 from lockstep_indexer.engines.choosing import encoding_for
-from lockstep_indexer.engines.encoding import ByLibrary
+from lockstep_indexer.engines.encoding import ByLibrary, ByTokens, Encoding
 
 # What was measured elsewhere may be off by this factor here.
 _ROUGHLY = 2.0
@@ -86,6 +89,7 @@ class Plan:
     whole: Work  # of the corpus
     left: Work  # what an unfinished build has not encoded yet; else the same
     speed: Speed
+    known: float | None  # share of the documents whose tokens are kept; None where none would be
     encoding: Seconds  # of both models
     late_encoding: Seconds  # of that which gives vectors of tokens
     indexing: Seconds | None  # None on a server: it takes its own time
@@ -132,9 +136,11 @@ def plan(
         stage("reading a sample")
         sample = measure_sample(workspace.corpora, corpus, model.encoder, spec)
         stage("encoding a sample")
-        speed = _speed(workspace, corpus, model, spec, sample, timed_s)
+        encoding = _encoding_for(workspace, corpus, model, spec)
+        speed = _speed(workspace, model, encoding, sample, timed_s)
+        known = _known(workspace, model, spec, encoding, sample)
         late = _late(workspace, spec, sample, timed_s)
-        return _planned(workspace, corpus, model, options, spec, sample, speed, late)
+        return _planned(workspace, corpus, model, options, spec, sample, speed, known, late)
 
 
 def _planned(
@@ -145,6 +151,7 @@ def _planned(
     spec: IndexSpec,
     sample: Sample,
     speed: Speed,
+    known: float | None,
     late: Late | None,
 ) -> Plan:
     whole = _whole(workspace, corpus, sample)
@@ -176,6 +183,7 @@ def _planned(
         whole=whole,
         left=left,
         speed=speed,
+        known=known,
         encoding=_encoding(left, speed) + late_encoding,
         late_encoding=late_encoding,
         indexing=Seconds(seconds, seconds / _ROUGHLY, seconds * _ROUGHLY)
@@ -190,22 +198,31 @@ def _planned(
     )
 
 
+def _encoding_for(workspace: Workspace, corpus: str, model: Examined, spec: IndexSpec) -> Encoding:
+    """The way that a build would take."""
+    late = spec.late_interaction is not None
+    return encoding_for(workspace, corpus, model.encoder, lambda: model.folder, late=late)
+
+
+def _known(
+    workspace: Workspace, model: Examined, spec: IndexSpec, encoding: Encoding, sample: Sample
+) -> float | None:
+    """Of the sample's documents, the share whose tokens the cache holds."""
+    settings = workspace.settings
+    if not isinstance(encoding, ByTokens) or not settings.token_cache_gb:
+        return None
+    hashes = {passage.document.content_hash for passage in sample.timed}
+    if not hashes or not folder_of(settings).is_dir():
+        return 0.0
+    splitter = splitter_for(model.encoder, spec.window_tokens)
+    family = family_of(splitter, encoding.tokenizer, model.version.digest)
+    with TokenCache.of(settings) as cache:
+        return len(cache.get(family, list(hashes))) / len(hashes)
+
+
 def _speed(
-    workspace: Workspace,
-    corpus: str,
-    model: Examined,
-    spec: IndexSpec,
-    sample: Sample,
-    timed_s: float,
+    workspace: Workspace, model: Examined, encoding: Encoding, sample: Sample, timed_s: float
 ) -> Speed:
-    """Of the way that a build would take."""
-    encoding = encoding_for(
-        workspace,
-        corpus,
-        model.encoder,
-        lambda: model.folder,
-        late=spec.late_interaction is not None,
-    )
     library = isinstance(encoding, ByLibrary)
     group = 2 * workspace.settings.encode_batch if library else _TIMED_TOGETHER
     return measure_speed(model.encoder, encoding, sample, group=group, at_most_s=timed_s)

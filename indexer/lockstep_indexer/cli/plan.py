@@ -103,7 +103,7 @@ def _json(made: "Plan") -> Json:
         "reused": {
             "unfinished": made.resumes and made.resumes.collection,
             "built": made.built and made.built.collection,
-            "token_cache": None,
+            "token_cache": made.known,
         },
         "changed": {key: list(pair) for key, pair in made.changed.items()},
         "refused": [vars(obstacle) for obstacle in made.refusals],
@@ -180,8 +180,14 @@ def _reuse(made: "Plan") -> list[tuple[str, object]]:
     return [
         ("spec", against),
         ("unfinished build", unfinished or "none to resume"),
-        ("token cache", "none yet"),
+        ("token cache", _known(made.known)),
     ]
+
+
+def _known(share: float | None) -> str:
+    if share is None:
+        return "not used"
+    return f"holds the tokens of {share:.0%} of the documents" if share else "holds none of them"
 
 
 def _shown(value: object) -> object:

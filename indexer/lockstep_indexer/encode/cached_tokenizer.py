@@ -38,8 +38,7 @@ class CachedTokenizer:
         self._splitter = splitter
         self._tokenizer = tokenizer
         self._cache = cache
-        parts = (str(RECORD_VERSION), splitter.digest(), tokenizer.digest())
-        self._family = Family(hashlib.sha256(":".join(parts).encode()).hexdigest(), model)
+        self._family = family_of(splitter, tokenizer, model)
         cache.start(self._family)
 
     def passages_and_tokens(
@@ -91,3 +90,9 @@ class CachedTokenizer:
         stored = {each: record.to_bytes(each) for each, record in made.items()}
         self._cache.put(self._family, stored)
         return made
+
+
+def family_of(splitter: PassageSplitter, tokenizer: PassageTokenizer, model: str) -> Family:
+    """Where a build by the model version of this digest looks for tokens."""
+    parts = (str(RECORD_VERSION), splitter.digest(), tokenizer.digest())
+    return Family(hashlib.sha256(":".join(parts).encode()).hexdigest(), model)
