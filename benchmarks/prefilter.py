@@ -10,6 +10,7 @@ files it has touched: what has to stay in memory for it to stay fast.
 
 import argparse
 import itertools
+import shutil
 import statistics
 import tempfile
 import time
@@ -190,7 +191,10 @@ def main() -> None:
         name = f"points-{arguments.points}-{schema.quantization}-{schema.hnsw_ef_construct}"
         folder = (arguments.folder or Path(scratch)) / name
         if not folder.exists():
-            build(made_up, folder, schema)
+            unfinished = folder.with_name(f"{folder.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            build(made_up, unfinished, schema)
+            unfinished.rename(folder)
         compare(made_up, folder, queries=arguments.queries, wanted=arguments.recall)
 
 
