@@ -31,6 +31,7 @@ NEAREST = 10
 SEED = 7
 DECAY = 0.5  # the deviation of dimension i is (1 + i) ** -DECAY
 BATCH = 5_000
+FEWEST = 50_000  # points: the engine walks no graph of short vectors below that
 # How hard each way may try, from the least.
 EFS = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1280, 1536, 2048, 3072)
 CANDIDATES = (20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_200, 2_000)
@@ -178,6 +179,8 @@ def main() -> None:
     parser.add_argument("--ef-construct", type=int, default=100)
     parser.add_argument("--folder", type=Path, help="keep the points here for the next run")
     arguments = parser.parse_args()
+    if arguments.points < FEWEST:
+        parser.error(f"--points is {arguments.points}; with fewer than {FEWEST} there is no graph")
     made_up = MadeUp(arguments.points)
     print(f"{DIM} dimensions, {made_up.share:.0%} of the variance in the first {SHORT}")
     with tempfile.TemporaryDirectory() as scratch:
