@@ -1,7 +1,7 @@
 """The document routes: writing, deleting, reading."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -62,10 +62,11 @@ def test_deleted_documents_are_gone_and_missing_ones_are_counted(client: TestCli
 
 
 # A URL's path cannot hold the segments "." and "..", nor can clients be kept from resolving them.
+# The test client decodes a path twice, which no server does: "%00" would not arrive as it is.
 _IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 
 
-@given(_IDS.filter(lambda text: not {".", ".."} & set(text.split("/"))))
+@given(_IDS.filter(lambda text: not {".", ".."} & set(text.split("/")) and unquote(text) == text))
 def test_any_id_can_be_read_back(client: TestClient, document_id: str) -> None:
     _put(client, {"id": document_id, "text": "text"})
 
