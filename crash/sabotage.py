@@ -32,6 +32,7 @@ def _checkpoint_before_the_points() -> None:
         self.catalog.checkpoint(generation.version, built.changes[-1].seq, lease)
         original(self, generation, built, lease)
 
+    # The fault that the crash harness has to find.
     Applier._write = early  # type: ignore[method-assign]
 
 

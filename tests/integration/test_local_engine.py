@@ -74,10 +74,14 @@ def test_the_points_are_those_of_one_by_one(workspace: Workspace, fast: Encoding
     found, expected = contents(workspace, ours), contents(workspace, theirs)
     assert found.keys() == expected.keys()
     for key, record in found.items():
-        assert record.payload == expected[key].payload
+        other = expected[key]
+        assert record.payload == other.payload
         assert record.bm25 is not None
-        np.testing.assert_array_equal(record.bm25.values, expected[key].bm25.values)  # type: ignore[union-attr]
-        assert np.dot(record.dense, expected[key].dense) > 0.999  # type: ignore[arg-type]
+        assert other.bm25 is not None
+        np.testing.assert_array_equal(record.bm25.values, other.bm25.values)
+        assert record.dense is not None
+        assert other.dense is not None
+        assert np.dot(record.dense, other.dense) > 0.999
 
 
 def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(

@@ -25,6 +25,7 @@ def family_model(
     (folder / "model.safetensors").unlink()
     with seeded(1):
         config = AutoConfig.for_model(family, **_config(family), vocab_size=vocabulary)
+        # transformers has no types for it.
         model: Any = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         model.save_pretrained(folder)
     _change(

@@ -218,7 +218,7 @@ def _pending(batches: Iterator[Batch]) -> Iterator[_Pending]:
             yield _Pending((changes, timings), None if documents_of(changes) else NOTHING)
     except Stopped:
         raise
-    except Exception as error:  # whatever it was, at its place
+    except Exception as error:  # whatever reading raises: batches before it are written first
         yield _Pending(((), Timings()), error)
 
 
