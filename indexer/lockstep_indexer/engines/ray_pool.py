@@ -172,7 +172,7 @@ class RayPool:
         if isinstance(loaded, LockstepError):
             raise self._explained(loaded)
         self.first = self.first or loaded
-        _require_same(self.first, loaded)
+        require_same(self.first, loaded)
         self.processes.append(loaded.process)
         worker.loading, self._failed_loads = None, 0
 
@@ -228,7 +228,8 @@ def _unless_error(result: Encoded | BaseException | None) -> Encoded:
     raise result or ValueError("the batch has no result yet")
 
 
-def _require_same(first: Loaded, other: Loaded) -> None:
+def require_same(first: Loaded, other: Loaded) -> None:
+    """Raises WorkersUnavailable where two workers would not give the same bits."""
     if other.route != first.route:
         what, ours, theirs = "encodes by another route", first.route, other.route
     elif other.packages != first.packages:

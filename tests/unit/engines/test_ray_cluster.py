@@ -2,7 +2,7 @@
 
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from lockstep.errors import InvalidInput, InvalidSetting, LockstepError, WorkersUnavailable
 from lockstep_indexer.engines.ray import by_ray
 from lockstep_indexer.engines.ray_cluster import Cluster, RayOptions, Shape
+from lockstep_indexer.engines.ray_pool import require_same
+from lockstep_indexer.engines.ray_worker import Loaded
 
 CPU_NODES = ({"CPU": 8.0}, {"CPU": 16.0}, {"CPU": 0.0})
 GPU_NODES = ({"CPU": 4.0}, {"CPU": 64.0, "GPU": 8.0})
@@ -83,3 +85,14 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LockstepError, match="lockstep\\[ray\\]"):
         by_ray(RayOptions())
+
+
+def test_workers_that_would_encode_otherwise_are_refused() -> None:
+    first = Loaded("one", 1, "packed, fp16", "", by_tokens=True, packages={"torch": "2.13.0"})
+    require_same(first, replace(first, node="two", process=2))
+    with pytest.raises(WorkersUnavailable, match=r"on two encodes by another route.*: padded; exp"):
+        require_same(first, replace(first, node="two", route="padded"))
+    with pytest.raises(
+        WorkersUnavailable, match=r"on two has other packages.*: torch 2\.12\.0; exp"
+    ):
+        require_same(first, replace(first, node="two", packages={"torch": "2.12.0"}))

@@ -1,9 +1,11 @@
 """Steps and branches: as deep as it takes, and no branch that cannot count."""
 
+import numpy as np
 import pytest
 
-from lockstep.search.plan import steps
+from lockstep.search.plan import DENSE, Plan, steps
 from lockstep.search.request import MAX_WINDOW, Fusion, Mode, SearchRequest
+from lockstep.store.port import DenseBranch, Prefilter, SparseVector
 
 
 def request(**fields: object) -> SearchRequest:
@@ -30,3 +32,18 @@ def test_a_mode_of_one_branch_ignores_the_weights() -> None:
     assert (dense.ranks_vectors, dense.ranks_terms) == (True, False)
     lexical = request(mode=Mode.LEXICAL, fusion=Fusion(lexical_weight=0))
     assert (lexical.ranks_vectors, lexical.ranks_terms) == (False, True)
+
+
+def test_a_deeper_step_rescores_as_many_as_it_looks_at() -> None:
+    vector, no_terms = (
+        np.ones(8, np.float32),
+        SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32)),
+    )
+    plan = Plan(vector, Prefilter(vector[:4], candidates=150), no_terms, filter=None)
+    for depth, candidates in ((100, 150), (400, 400)):
+        branches = plan.branches(depth)
+        assert list(branches) == [DENSE]  # no word to look for
+        dense = branches[DENSE]
+        assert isinstance(dense, DenseBranch)
+        assert dense.prefilter is not None
+        assert (dense.limit, dense.prefilter.candidates) == (depth, candidates)
