@@ -1,0 +1,1 @@
+"""What models are trained on: examples, where they come from, and what is wrong with them."""
