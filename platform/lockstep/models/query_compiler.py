@@ -119,6 +119,7 @@ def _measured(model: Any, form: TorchForm) -> QueryForm:
     )
     if chosen is None:
         return QueryForm(form, replace(report, reason=_disagreement(agreements)))
+    chosen.compile_lone_lengths(model)
     return QueryForm(
         chosen, replace(report, precision=chosen.precision, query_ms=milliseconds(chosen))
     )
@@ -148,6 +149,7 @@ def _loaded(stored: Compiled, report: CompilationReport, form: TorchForm) -> Que
                 worst = report.agreements[precision].worst(here)
                 agreements = {**report.agreements, precision: worst}
                 report = replace(report, precision=precision, agreements=agreements)
+                compiled.compile_lone_lengths(source)
                 return QueryForm(compiled, report)
     reason = f"what was compiled on {report.processor} does not agree on this processor"
     logger.warning("torch encodes the queries: %s", reason)

@@ -14,7 +14,7 @@ import pytest
 from tokenizers import Encoding
 
 from lockstep.corpus.database import Database
-from lockstep.models import query_compiler, tracing
+from lockstep.models import openvino_form, query_compiler, tracing
 from lockstep.models.agreement import Agreement, Sample, a_few, all_lengths, measure
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.compilation_report import CompilationReport
@@ -305,6 +305,47 @@ def test_dense_layers_are_compiled_too(original: Models, tmp_path: Path) -> None
     version = original.registry.add("dense", tmp_path / "dense")
     assert version.manifest.dim == 16
     assert version.manifest.query_encoder["precision"]
+
+
+def _lone_lengths(encoder: Encoder) -> dict[int, object]:
+    queries = encoder._query_encoder()
+    assert queries is not None
+    assert queries._compiled is not None
+    return dict(queries._compiled._lone)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_lone_queries_of_common_lengths_keep_their_bits(
+    models: Models, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    monkeypatch.setattr(openvino_form, "_LONE_PARAMETERS", range(1, 10**9))
+    if not stored:
+        shutil.rmtree(models.artefacts.local_root / ".compiled")
+    encoder = models.encoder()
+    assert set(_lone_lengths(encoder)) == {16, 32}
+    texts = [" ".join(["wing", "heat"] * words) for words in range(1, 14)]
+    alone = [encoder.encode_queries([text]).tobytes() for text in texts]
+    assert [row.tobytes() for row in encoder.encode_queries(texts + texts)] == alone + alone
+
+
+def test_a_lone_length_of_other_bits_is_not_used(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = openvino_form._Compiled.run
+
+    def off(self: object, columns: Sequence[Vector]) -> Vector:
+        made.setdefault(id(self), len(made))
+        last_bits = np.float32(1e-7) if made[id(self)] and columns[0].shape[1] == 16 else 0
+        return run(self, columns) + last_bits  # type: ignore[arg-type]
+
+    made: dict[int, int] = {}  # the first is the model for all lengths
+    monkeypatch.setattr(openvino_form, "_LONE_PARAMETERS", range(1, 10**9))
+    monkeypatch.setattr(openvino_form._Compiled, "run", off)
+    assert set(_lone_lengths(models.encoder())) == {32}
+
+
+def test_a_small_model_is_compiled_once(encoder: Encoder) -> None:
+    assert _lone_lengths(encoder) == {}
 
 
 def test_openvino_tells_nobody() -> None:
