@@ -25,6 +25,7 @@ from lockstep_indexer.cli import (
     search,
     serve,
     status,
+    train,
     trial,
     workspace,
 )
@@ -70,6 +71,7 @@ for noun in (
     demo,
     corpus,
     model,
+    train,
     qrels,
     plan,
     reindex,

@@ -4,23 +4,22 @@ import random
 from collections.abc import Iterable
 
 from lockstep.corpus.documents import Document
-from lockstep_indexer.train.fine_tune import Pair
+from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
 
 MIN_ANSWER_CHARS = 60
 MAX_SUMMARY_CHARS = 300
 
 
-def mine_pairs(documents: Iterable[Document], *, limit: int, seed: int) -> list[Pair]:
+def mine_pairs(documents: Iterable[Document], *, limit: int, seed: int) -> TrainingData:
     """Up to `limit` pairs, drawn at random."""
     pairs = [pair for document in documents if (pair := _pair(document)) is not None]
-    return random.Random(seed).sample(pairs, min(limit, len(pairs)))
+    chosen = random.Random(seed).sample(pairs, min(limit, len(pairs)))
+    return TrainingData(Kind.PAIRS, chosen, {"source": "docstrings", "limit": limit, "seed": seed})
 
 
-def _pair(document: Document) -> Pair | None:
+def _pair(document: Document) -> Example | None:
     summary, _, rest = document.text.partition("\n\n")
     if len(rest) < MIN_ANSWER_CHARS:
         return None
-    return Pair(
-        query=" ".join(summary.split())[:MAX_SUMMARY_CHARS],
-        passage=f"{document.title}\n{rest}",
-    )
+    query = " ".join(summary.split())[:MAX_SUMMARY_CHARS]
+    return Example((query, f"{document.title}\n{rest}"), group=document.id)
