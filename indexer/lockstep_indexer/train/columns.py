@@ -24,6 +24,8 @@ _SUITABLE = {
         Loss.DISTILL,
     ),
 }
+# The library's losses of these take a row for each negative.
+_OF_ONE_NEGATIVE = (Loss.TRIPLET, Loss.MARGIN_MSE, Loss.GIST, Loss.CACHED_GIST)
 _OF_RETRIEVAL = tuple(loss for loss in Loss if loss is not Loss.COSENT)
 
 
@@ -48,8 +50,9 @@ def tables(data: TrainingData, loss: Loss) -> dict[str, datasets.Dataset]:
     if data.kind is Kind.SCORED:
         return {"scored": _scored(data.examples, labelled=loss is Loss.COSENT)}
     rows = list(_entailments(data.examples) if data.kind is Kind.NLI else _texts(data.examples))
-    if loss in (Loss.TRIPLET, Loss.MARGIN_MSE):
-        rows = [(*row[:2], negative) for row in rows for negative in row[2:]]
+    if loss in _OF_ONE_NEGATIVE:
+        plain = [row for row in rows if len(row) == 2 and loss.needs_guide]
+        rows = plain + [(*row[:2], negative) for row in rows for negative in row[2:]]
         if not rows:
             raise InvalidInput(
                 f"The loss '{loss}' needs negatives, and the {data.kind} data has none.",

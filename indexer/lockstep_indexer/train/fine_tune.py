@@ -77,10 +77,10 @@ def _train(
 ) -> "tuple[SentenceTransformer, Course]":
     from lockstep_indexer.train.running import Run
 
-    attempt = _first(settings, around.device or "cpu")
+    attempt = first_attempt(settings, around.device or "cpu")
     course = Course(precision=attempt.precision)
-    run = Run(lessons, settings, dims, around, course, guide=material.guide)
-    model = _until_done(lambda: _prepared(base, settings, around), run, attempt, course, around)
+    run = Run(lessons, settings, dims, around, course, material.guide)
+    model = _until_done(lambda: prepared(base, settings, around), run, attempt, course, around)
     if settings.lora_rank:
         merge_adapters(model)
     if settings.blend < 1:
@@ -119,7 +119,7 @@ def _until_done(
         _free_memory()
 
 
-def _first(settings: TrainingSettings, device: str) -> Attempt:
+def first_attempt(settings: TrainingSettings, device: str) -> Attempt:
     return Attempt(
         precision=usable_precision(settings.precision, device),
         learning_rate=settings.learning_rate,
@@ -130,10 +130,10 @@ def _first(settings: TrainingSettings, device: str) -> Attempt:
     )
 
 
-def _prepared(
-    base: Path, settings: TrainingSettings, around: Surroundings
-) -> "SentenceTransformer":
+def prepared(base: Path, settings: TrainingSettings, around: Surroundings) -> "SentenceTransformer":
     model = load_trainable(base, device=around.device)
+    # Else the library picks examples for a model card that is never written.
+    model.model_card_data.widget = [{"text": ""}]
     model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
     if settings.lora_rank:
         with seeded(settings.seed):

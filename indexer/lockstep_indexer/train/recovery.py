@@ -64,8 +64,8 @@ def smaller(attempt: Attempt, losses: set[Loss]) -> tuple[Attempt, str]:
 
     Raises DeviceMemoryFull where one example at a time is too much.
     """
-    in_pieces = bool(losses) and all(loss.cached for loss in losses)
-    if in_pieces and not attempt.cached:
+    in_pieces = all(loss.cached for loss in losses)
+    if not attempt.cached and any(loss.cached and not loss.is_cached for loss in losses):
         micro = max(1, min(attempt.micro_batch, attempt.batch_size // 2))
         return replace(attempt, cached=True, micro_batch=micro), (
             f"memory ran out; batches of {attempt.batch_size} are worked through in pieces of "
@@ -76,7 +76,7 @@ def smaller(attempt: Attempt, losses: set[Loss]) -> tuple[Attempt, str]:
         return replace(attempt, micro_batch=micro), (
             f"memory ran out; batches are worked through in pieces of {micro}"
         )
-    if not in_pieces and attempt.batch_size > 2:
+    if attempt.batch_size > 2:
         half = attempt.batch_size // 2
         return replace(attempt, batch_size=half, accumulation=2 * attempt.accumulation), (
             f"memory ran out; each step learns from {2 * attempt.accumulation} batches of {half}"

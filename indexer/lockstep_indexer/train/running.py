@@ -1,6 +1,7 @@
 """One attempt at a training, by the library's trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ import datasets
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
 from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from lockstep_indexer.train.columns import ANCHOR
+from lockstep_indexer.train.holdout import RetrievalTest
 from lockstep_indexer.train.lessons import Lessons
 from lockstep_indexer.train.loading import load_trainable
 from lockstep_indexer.train.losses import make_loss
@@ -28,6 +31,8 @@ from lockstep_indexer.train.trainer import (
 if TYPE_CHECKING:
     from lockstep_indexer.train.fine_tune import Surroundings
 
+Load = Callable[[], SentenceTransformer]
+
 # Steps between evaluations, at least: a checkpoint of each is written.
 _MIN_STEPS = 10
 
@@ -42,7 +47,6 @@ class Run:
         dims: Sequence[int],
         around: "Surroundings",
         course: Course,
-        *,
         guide: Path | None = None,
     ) -> None:
         self._lessons = lessons
@@ -75,18 +79,38 @@ class Run:
         self._course.steps = trainer.state.global_step
         self._course.best_step = trainer.state.best_global_step
 
+    def searcher(
+        self, load: Load, attempt: Attempt, folder: Path, choosing: RetrievalTest
+    ) -> Trainer:
+        """A trainer that starts from the base each time, keeps nothing, and is only evaluated."""
+        first = load()
+        arguments = self._arguments(attempt, folder, use_cpu=first.device.type == "cpu")
+        for name in ("eval_strategy", "save_strategy"):
+            setattr(arguments, name, IntervalStrategy.NO)
+        arguments.load_best_model_at_end = False
+        losses = {
+            name: partial(self._loss, name, attempt=attempt, guide=self._loaded_guide(first))
+            for name in self._lessons
+        }
+        trainer = Trainer(
+            model_init=load,
+            args=arguments,
+            train_dataset=self._tables(),
+            loss=losses,
+            evaluator=Evaluating(choosing),
+            callbacks=[Watching(Course(attempt.precision), self._around.listener)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
     def trainer(self, model: SentenceTransformer, attempt: Attempt, folder: Path) -> Trainer:
-        # Else it picks examples for a model card that is never written.
-        model.model_card_data.widget = [{"text": ""}]
         choosing = self._around.choosing
         evaluator = Evaluating(choosing) if choosing is not None and self._evaluates else None
         losses = self._losses(model, attempt)
         trainer = Trainer(
             model=model,
             args=self._arguments(attempt, folder, use_cpu=model.device.type == "cpu"),
-            train_dataset=datasets.DatasetDict(
-                {name: lesson.table for name, lesson in self._lessons.items()}
-            ),
+            train_dataset=self._tables(),
             loss=losses,
             evaluator=evaluator,
             callbacks=[Watching(self._course, self._around.listener)],
@@ -101,21 +125,37 @@ class Run:
     def _evaluates(self) -> bool:
         return self._around.choosing is not None and self._around.checkpoints is not None
 
+    def _tables(self) -> datasets.DatasetDict:
+        return datasets.DatasetDict({name: each.table for name, each in self._lessons.items()})
+
     def _losses(self, model: SentenceTransformer, attempt: Attempt) -> dict[str, Any]:
-        guide = None
-        if self._guide is not None:
-            guide = load_trainable(self._guide, device=str(model.device)).eval()
-            guide.requires_grad_(False)
+        guide = self._loaded_guide(model)
         return {
-            name: make_loss(
-                model,
-                attempt.loss(lesson.loss),
-                dims=self._dims,
-                micro_batch=attempt.micro_batch,
-                guide=guide,
-            )
-            for name, lesson in self._lessons.items()
+            name: self._loss(name, model, attempt=attempt, guide=guide) for name in self._lessons
         }
+
+    def _loss(
+        self,
+        name: str,
+        model: SentenceTransformer,
+        *,
+        attempt: Attempt,
+        guide: SentenceTransformer | None,
+    ) -> Any:
+        return make_loss(
+            model,
+            attempt.loss(self._lessons[name].loss),
+            dims=self._dims,
+            micro_batch=attempt.micro_batch,
+            guide=guide,
+        )
+
+    def _loaded_guide(self, model: SentenceTransformer) -> SentenceTransformer | None:
+        if self._guide is None:
+            return None
+        guide = load_trainable(self._guide, device=str(model.device)).eval()
+        guide.requires_grad_(False)
+        return guide
 
     def _steps(self, attempt: Attempt) -> int:
         """How many steps there will be."""

@@ -33,6 +33,7 @@ from lockstep_indexer.train.progress import Course, Listener
 from lockstep_indexer.train.registering import lineage_of, register
 from lockstep_indexer.train.runs import Run, open_run
 from lockstep_indexer.train.settings import TrainingSettings, dims_for
+from lockstep_indexer.train.sweep import sweep
 
 MAX_CHOOSING = 150  # held-out queries by which the best step is chosen
 MAX_CHOOSING_PASSAGES = 300
@@ -52,6 +53,16 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    settings: TrainingSettings  # as a sweep left them
+    comparison: Comparison
+    course: Course
+    version: ModelVersion
+
+
 def train(workspace: Workspace, order: Order, listener: Listener | None = None) -> Trained:
     """Check, divide, train, measure, and register; nothing is registered where one of it fails.
 
@@ -68,15 +79,15 @@ def train(workspace: Workspace, order: Order, listener: Listener | None = None) 
         listener.note(warning)
     fields = _identity(order, settings, prepared)
     with open_run(workspace.settings.data, fields) as run:
-        comparison, course, version = _run(workspace, order, settings, prepared, run, listener)
+        ended = _run(workspace, order, settings, prepared, run, listener)
     return Trained(
-        version=version,
+        version=ended.version,
         base=order.base,
         examples=len(prepared.train),
         held_out=len(prepared.choosing) + len(prepared.reported),
-        settings=settings,
-        course=course,
-        comparison=comparison,
+        settings=ended.settings,
+        course=ended.course,
+        comparison=ended.comparison,
         contamination=prepared.contamination,
         warnings=prepared.warnings,
         seconds=time.monotonic() - started,
@@ -90,12 +101,17 @@ def _run(
     prepared: Prepared,
     run: Run,
     listener: Listener,
-) -> tuple[Comparison, Course, ModelVersion]:
+) -> Ended:
     base = workspace.artefacts.fetch(order.base.digest)
     listener.stage("measuring the base")
     device = workspace.settings.device or None
     before = _measured_base(base, order, settings, prepared.reported, run, device)
-    course = _trained(workspace, order, settings, prepared, base, run, listener)
+    around = _around(workspace, order, prepared, run, listener)
+    material = _material(workspace, order, prepared.train, device)
+    if order.sweep:
+        listener.stage("trying settings")
+        settings, tried = sweep(base, material, run.folder, settings, around, order.sweep)
+    course = _trained(settings, base, material, around, run)
     listener.stage("measuring the result")
     after = _measured(run.result, order, settings, prepared.reported, device)
     comparison = compared(before, after, len(prepared.reported.passages))
@@ -107,40 +123,34 @@ def _run(
     listener.stage("registering")
     lineage = lineage_of(
         order, prepared.train, settings, course, comparison, prepared.contamination
-    )
-    return comparison, course, register(workspace, order, run.result, settings, lineage, comparison)
+    ) | ({"sweep": tried} if order.sweep else {})
+    version = register(workspace, order, run.result, settings, lineage, comparison)
+    return Ended(settings, comparison, course, version)
 
 
 def _trained(
-    workspace: Workspace,
-    order: Order,
-    settings: TrainingSettings,
-    prepared: Prepared,
-    base: Path,
-    run: Run,
-    listener: Listener,
+    settings: TrainingSettings, base: Path, material: Material, around: Surroundings, run: Run
 ) -> Course:
     """Train, or take what an interrupted run had trained already."""
     known = run.remembered("course")
     if known is not None and run.result.is_dir():
         return Course.from_json(known)
-    listener.stage("training")
-    device = workspace.settings.device or None
-    course = fine_tune(
-        base,
-        _material(workspace, order, prepared.train, device),
-        run.result,
-        settings,
-        Surroundings(
-            device=device,
-            checkpoints=run.checkpoints,
-            choosing=prepared.choosing if len(prepared.choosing) else None,
-            report_to=order.report_to,
-            listener=listener,
-        ),
-    )
+    around.listener.stage("training")
+    course = fine_tune(base, material, run.result, settings, around)
     run.remember("course", course.to_json())
     return course
+
+
+def _around(
+    workspace: Workspace, order: Order, prepared: Prepared, run: Run, listener: Listener
+) -> Surroundings:
+    return Surroundings(
+        device=workspace.settings.device or None,
+        checkpoints=run.checkpoints,
+        choosing=prepared.choosing if len(prepared.choosing) else None,
+        report_to=order.report_to,
+        listener=listener,
+    )
 
 
 def _material(
