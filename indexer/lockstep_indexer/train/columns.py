@@ -1,6 +1,6 @@
 """Training examples as the columns that a loss reads."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -67,6 +67,16 @@ def tables(data: TrainingData, loss: Loss) -> dict[str, datasets.Dataset]:
             next_step="Check the labels.",
         )
     return {f"{data.kind}-{width}": _table(found) for width, found in sorted(by_width.items())}
+
+
+def mean_batch(table: datasets.Dataset, batch_size: int) -> float:
+    """How many rows a batch has on average, where none may repeat a text of another.
+
+    A text that stands in so many rows takes so many batches.
+    """
+    often = Counter(text for name in text_columns(table) for text in table[name])
+    batches = max(-(-len(table) // batch_size), often.most_common(1)[0][1])
+    return len(table) / batches
 
 
 def text_columns(table: datasets.Dataset) -> list[str]:

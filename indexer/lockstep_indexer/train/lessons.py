@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 import datasets
 
 from lockstep.errors import InvalidInput
-from lockstep_indexer.train.columns import ANCHOR, LABEL, POSITIVE, loss_for, tables
+from lockstep_indexer.train.columns import ANCHOR, LABEL, POSITIVE, loss_for, mean_batch, tables
 from lockstep_indexer.train.data.examples import Kind, TrainingData
 from lockstep_indexer.train.distillation import Teacher, encoded, labelled
 from lockstep_indexer.train.settings import Loss, TrainingSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+MIN_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,22 @@ def lessons_of(
         ).items()
     }
     count = sum(len(lesson.table) for lesson in own.values())
+    _check_batches(own, settings.batch_size)
     return own | _general(material.general, settings, count, base)
+
+
+def _check_batches(lessons: Lessons, batch_size: int) -> None:
+    """Raises InvalidInput where an example would have next to no others to be told from."""
+    for lesson in lessons.values():
+        if not lesson.loss.is_in_batch or len(lesson.table) < MIN_BATCH:
+            continue
+        rows = mean_batch(lesson.table, batch_size)
+        if rows < min(MIN_BATCH, batch_size):
+            raise InvalidInput(
+                f"Batches of different texts would have {rows:.1f} examples on average, as one "
+                f"text stands in so many of them; expected {min(MIN_BATCH, batch_size)} or more.",
+                next_step="Give examples with more different queries and passages.",
+            )
 
 
 def _general(

@@ -11,8 +11,9 @@ from lockstep.index.versions import State
 from lockstep.models.registry import ModelVersion
 from lockstep_indexer.build.model_refs import resolve_or_add
 from lockstep_indexer.train.data.contamination import HeldOut
+from lockstep_indexer.train.data.documents import corpus_documents
 from lockstep_indexer.train.data.examples import Kind, TrainingData
-from lockstep_indexer.train.data.reading import corpus_documents, read_training_data
+from lockstep_indexer.train.data.reading import read_training_data
 from lockstep_indexer.train.order import Order
 from lockstep_indexer.train.settings import TrainingSettings
 
@@ -83,8 +84,15 @@ def _read(
         kind=wanted.kind,
         split=split or wanted.split,
         queries=wanted.queries,
-        documents=corpus_documents(workspace.corpora, wanted.corpus),
+        documents=None
+        if all(_has_documents(path) for path in paths)
+        else corpus_documents(workspace.corpora, wanted.corpus),
     )
+
+
+def _has_documents(path: Path) -> bool:
+    """Whether it is a BEIR folder, which brings its documents along."""
+    return path.is_dir() and any(path.glob("corpus.*"))
 
 
 def _model(workspace: Workspace, corpus: str, ref: str, option: str) -> ModelVersion:
