@@ -32,6 +32,7 @@ LockstepError
 │   ├── StillServed           a server answers from what is to be dropped
 │   ├── TrialRefused          a candidate cannot meet live traffic now
 │   ├── KeyExists             an API key in use has this name already
+│   ├── NotBetter             a trained model was to be better than its base, and is not
 │   ├── CursorExpired         the list that a cursor goes on with is gone
 │   └── NothingToRollBack
 ├── AccessDenied              the API key that was sent does not reach this far
@@ -42,6 +43,7 @@ LockstepError
 │   ├── ManifestDamaged       the embedded engine's list of collections and aliases
 │   ├── DimensionMismatch
 │   ├── EncodingFailed        the model gave NaN or infinite values
+│   ├── TrainingDiverged      the loss of a training is no number any more, whatever was tried
 │   └── ProbeFailed           an index version does not agree with its corpus
 └── Unavailable               a part does not answer now; the same call may succeed later
     ├── StoreUnavailable
@@ -211,6 +213,10 @@ class KeyExists(Conflict):
     """An API key in use has this name already."""
 
 
+class NotBetter(Conflict):
+    """A trained model was to be better than its base, and was not shown to be."""
+
+
 class CursorExpired(Conflict):
     """The list that a cursor goes on with is gone: its time is over, or its index version is."""
 
@@ -249,6 +255,10 @@ class EncodingFailed(IntegrityError):
 
 class ProbeFailed(IntegrityError):
     """An index version does not agree with its corpus or its model."""
+
+
+class TrainingDiverged(IntegrityError):
+    """The loss of a training became NaN or infinite, whatever was tried."""
 
 
 class Unavailable(LockstepError):

@@ -26,6 +26,7 @@ from lockstep_indexer.cli import (
     search,
     serve,
     status,
+    train,
     trial,
     workspace,
 )
@@ -71,6 +72,7 @@ for noun in (
     demo,
     corpus,
     model,
+    train,
     qrels,
     pairs,
     plan,

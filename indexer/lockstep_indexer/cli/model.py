@@ -1,4 +1,4 @@
-"""`lockstep model`: add, list and show model versions."""
+"""`lockstep model`: add, list, show and push model versions."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from lockstep_indexer.cli.model_facts import (
     version_json,
 )
 from lockstep_indexer.cli.options import FILLING, command
-from lockstep_indexer.cli.render import done, facts, note
+from lockstep_indexer.cli.render import done, facts, megabytes, note
 from lockstep_indexer.cli.session import Session
 
 
@@ -111,13 +111,49 @@ def show(
     session.show({**version_json(version), "manifest": manifest}, *manifest_rendered(version))
 
 
+def push(
+    session: Session,
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="name@version, or name (the newest).", show_default=False
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="ORGANISATION/MODEL on the hub, ./FOLDER, or a URL such as s3://bucket/model.",
+            show_default=False,
+        ),
+    ],
+    public: Annotated[
+        bool, typer.Option("--public", help="Of a new hub repository; else it is private.")
+    ] = False,
+) -> None:
+    """Copy a model version to a hub or another storage, whole or not at all."""
+    from lockstep_indexer.train.pushing import push as copy
+
+    with session.workspace() as workspace, session.bars() as bars:
+        version = workspace.models.resolve(ref)
+        bars.stage("pushing")
+        pushed = copy(workspace, version, target, public=public)
+    said = (
+        done(f"{version.ref} is at {pushed.target}: {pushed.files} files, {megabytes(pushed.size)}")
+        if pushed.changed
+        else note(f"{version.ref} is at {pushed.target} already; nothing has changed.")
+    )
+    session.show({**version_json(version), **vars(pushed)}, said)
+
+
 def add_to(app: typer.Typer) -> None:
     models = typer.Typer(
-        help="Add, list and show model versions.",
+        help="Add, list, show and push model versions.",
         epilog="Example: [cyan]lockstep model add minilm ./all-MiniLM-L6-v2[/]",
         no_args_is_help=True,
     )
     command(models, "add", example="lockstep model add minilm ./all-MiniLM-L6-v2")(add)
     command(models, "list", example="lockstep model list")(list_models)
     command(models, "show", example="lockstep model show minilm@1")(show)
+    command(models, "push", example="lockstep model push ours@2 s3://models/ours-2")(push)
     app.add_typer(models, name="model", rich_help_panel=FILLING)

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lockstep.models.manifest import ModelKind
+from lockstep_indexer.cli.model_lineage import lineage_facts
 from lockstep_indexer.cli.render import age, facts, heading, megabytes, moment, next_step, table
 from lockstep_indexer.cli.session import Json
 
@@ -137,7 +138,6 @@ def manifest_rendered(version: "ModelVersion") -> list[RenderableType]:
     files = table("file", "size", "SHA-256", right=["size"])
     for path, entry in manifest.files.items():
         files.add_row(path, megabytes(entry.size), Text(entry.sha256[:12], "faint"))
-    lineage = [(str(key), value) for key, value in manifest.lineage.items()]
     packages = ", ".join(f"{name} {number}" for name, number in manifest.packages.items())
     return [
         heading(version.ref, f"added {moment(version.created_at)}"),
@@ -148,7 +148,7 @@ def manifest_rendered(version: "ModelVersion") -> list[RenderableType]:
                 ("tokenizer", manifest.tokenizer_digest[:12]),
                 ("size", megabytes(manifest.size)),
                 ("measured with", packages),
-                *((f"lineage: {key}", value) for key, value in lineage),
+                *lineage_facts(manifest.lineage),
             ]
         ),
         Text(""),

@@ -16,6 +16,7 @@ from lockstep_indexer.cli.render import duration, megabytes
 if TYPE_CHECKING:
     from lockstep.corpus.ingest import IngestProgress
     from lockstep.index.applier import Progress as ApplierProgress
+    from lockstep_indexer.train.progress import Progress as TrainingProgress
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 24
@@ -119,6 +120,27 @@ class Bars:
             rates(progress),
             changes.eta_s(progress.head_seq),
         )
+
+    def trained(self, progress: "TrainingProgress") -> None:
+        """Show how far a training has come, by steps."""
+        steps = self._meter("steps", progress.step)
+        rate, loss, quality = progress.rate, progress.loss, progress.quality
+        self._advance(
+            progress.step,
+            progress.steps,
+            [
+                f"step {progress.step:,} of {progress.steps:,}",
+                f"loss {loss:.3f}" if loss is not None else "",
+                f"nDCG@10 {quality:.3f}" if quality is not None else "",
+                f"rate {rate:.1e}" if rate else "",
+                per_second(steps.rate()),
+            ],
+            steps.eta_s(progress.steps),
+        )
+
+    def note(self, text: str) -> None:
+        """Say something above the bar that is to stay."""
+        self.console.print(Text.assemble(("! ", "warn"), text), soft_wrap=True)
 
     def _meter(self, name: str, value: float) -> Meter:
         meter = self._meters.setdefault(name, Meter())

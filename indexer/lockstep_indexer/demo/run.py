@@ -20,13 +20,16 @@ from lockstep_indexer.demo import show
 from lockstep_indexer.demo.docstrings import read_docstrings
 from lockstep_indexer.demo.pairs import mine_pairs
 from lockstep_indexer.demo.traffic import Traffic
-from lockstep_indexer.train.fine_tune import FineTuning, fine_tune
+from lockstep_indexer.train.fine_tune import Surroundings, fine_tune
+from lockstep_indexer.train.lessons import Material
+from lockstep_indexer.train.progress import Listener as TrainingListener
+from lockstep_indexer.train.settings import TrainingSettings
 
 # Tells a folder that the demo made, and may replace, from any other workspace.
 MARKER = ".lockstep-demo"
 CORPUS = "pydocs"
 MODEL = "minilm"
-TRAINING = FineTuning(max_tokens=96, learning_rate=5e-5)
+TRAINING = TrainingSettings(max_tokens=96, learning_rate=5e-5)
 TRAINING_PAIRS = 384
 QUESTIONS = (
     "make a temporary folder that cleans up after itself",
@@ -125,16 +128,19 @@ def _fine_tune(
             task = bar.add_task("training", total=None)
             fine_tune(
                 workspace.artefacts.fetch(base.digest),
-                pairs,
+                Material(pairs),
                 output,
                 TRAINING,
-                device=workspace.settings.device or None,
-                report=lambda done, total: bar.update(task, completed=done, total=total),
+                Surroundings(
+                    device=workspace.settings.device or None,
+                    listener=TrainingListener(
+                        progress=lambda p: bar.update(task, completed=p.step, total=p.steps)
+                    ),
+                ),
             )
         version = workspace.models.add(
             MODEL,
             str(output),
-            matryoshka_dims=TRAINING.matryoshka_dims,
             lineage={"parent": base.ref, "pairs": len(pairs), "source": "docstrings"},
         )
         shutil.rmtree(output)

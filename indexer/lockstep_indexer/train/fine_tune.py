@@ -1,136 +1,151 @@
-"""Fine-tuning on positive pairs, so that short prefixes of the vectors work on their own too."""
+"""Fine-tuning: from a base model and material to a folder of weights, whatever comes between."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import datasets
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
+from lockstep.models.loading import seeded, usable_device
+from lockstep_indexer.train.blending import blend
+from lockstep_indexer.train.lessons import Lessons, Material, lessons_of
+from lockstep_indexer.train.loading import dimension, load_trainable, without_bars
+from lockstep_indexer.train.lora import add_adapters, merge_adapters
+from lockstep_indexer.train.precision import usable_precision
+from lockstep_indexer.train.progress import Course, Listener
+from lockstep_indexer.train.recovery import (
+    MAX_RETRIES,
+    Attempt,
+    diverged,
+    is_out_of_memory,
+    slower,
+    smaller,
 )
-from sentence_transformers.base.sampler import BatchSamplers
-from sentence_transformers.sentence_transformer.losses import (
-    MatryoshkaLoss,
-    MultipleNegativesRankingLoss,
-)
-from transformers import PrinterCallback, TrainerCallback
-from transformers.utils import logging
+from lockstep_indexer.train.saving import save_result, saving
+from lockstep_indexer.train.settings import TrainingSettings, dims_for
 
-Report = Callable[[int, int], None]  # steps done, steps in all
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from lockstep_indexer.train.holdout import RetrievalTest
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A query and a passage that answers it."""
+class Surroundings:
+    """Where a training runs, and who watches it."""
 
-    query: str
-    passage: str
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """How to train. The other passages of a batch serve as negatives, so batches want to be big."""
-
-    matryoshka_dims: tuple[int, ...] = (384, 256, 128, 64)
-    epochs: float = 1.0
-    batch_size: int = 32
-    learning_rate: float = 2e-5
-    max_tokens: int = 128
-    seed: int = 7
+    device: str | None = None
+    checkpoints: Path | None = None  # without a folder for them it cannot be resumed
+    choosing: "RetrievalTest | None" = None  # what the best step is chosen by
+    report_to: tuple[str, ...] = ()  # such as tensorboard
+    listener: Listener = field(default_factory=Listener)
 
 
 def fine_tune(
     base: Path,
-    pairs: Sequence[Pair],
+    material: Material,
     output: Path,
-    settings: FineTuning,
-    *,
-    device: str | None = None,
-    report: Report | None = None,
-) -> Path:
-    """Train the model in `base` on pairs and save the result, as safetensors, in `output`.
+    settings: TrainingSettings,
+    surroundings: Surroundings | None = None,
+) -> Course:
+    """Train the model in `base` and save the result, as safetensors, in `output`.
 
-    Loss: multiple negatives ranking, at every Matryoshka dimension at once (Kusupati et al., 2022).
+    Goes on at the last whole checkpoint. Memory that runs out, and a loss that becomes NaN, are
+    answered by going back to it with other settings. Raises InvalidInput where the material does
+    not suit, TrainingDiverged, DeviceMemoryFull or StorageFull.
     """
-    with _without_bars():
-        return _train(base, pairs, output, settings, device, report)
+    around = surroundings or Surroundings()
+    around = replace(around, device=usable_device(around.device))
+    with without_bars(), saving(around.checkpoints or output):
+        student = load_trainable(base, device=around.device)
+        dims = dims_for(dimension(student), settings.matryoshka_dims)
+        max_tokens = student.max_seq_length
+        lessons = lessons_of(material, settings, student)
+        del student
+        model, course = _train(base, lessons, material, settings, dims, around)
+        model.max_seq_length = max_tokens
+        save_result(model, output, dims, settings)
+    return course
 
 
 def _train(
     base: Path,
-    pairs: Sequence[Pair],
-    output: Path,
-    settings: FineTuning,
-    device: str | None,
-    report: Report | None,
-) -> Path:
-    model = SentenceTransformer(str(base), local_files_only=True, device=device)
-    # Else it picks examples for a model card that is never written, under a bar of its own.
-    model.model_card_data.widget = [{"text": pairs[0].query}]
-    max_tokens = model.max_seq_length
-    model.max_seq_length = min(settings.max_tokens, max_tokens or settings.max_tokens)
-    loss = MatryoshkaLoss(
-        model, MultipleNegativesRankingLoss(model), matryoshka_dims=list(settings.matryoshka_dims)
-    )
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=_arguments(output, settings, use_cpu=model.device.type == "cpu"),
-        train_dataset=datasets.Dataset.from_dict(
-            {"anchor": [p.query for p in pairs], "positive": [p.passage for p in pairs]}
-        ),
-        loss=loss,
-        callbacks=[_Reporting(report)] if report else [],
-    )
-    trainer.remove_callback(PrinterCallback)  # it prints raw dictionaries
-    trainer.train()
-    model.max_seq_length = max_tokens
-    model.save_pretrained(str(output), create_model_card=False, safe_serialization=True)
-    return output
+    lessons: Lessons,
+    material: Material,
+    settings: TrainingSettings,
+    dims: tuple[int, ...],
+    around: Surroundings,
+) -> "tuple[SentenceTransformer, Course]":
+    from lockstep_indexer.train.running import Run
+
+    attempt = first_attempt(settings, around.device or "cpu")
+    course = Course(precision=attempt.precision)
+    run = Run(lessons, settings, dims, around, course, material.guide)
+    model = _until_done(lambda: prepared(base, settings, around), run, attempt, course, around)
+    if settings.lora_rank:
+        merge_adapters(model)
+    if settings.blend < 1:
+        blend(model, base, settings.blend)
+    return model.eval(), course
 
 
-def _arguments(
-    output: Path, settings: FineTuning, *, use_cpu: bool
-) -> SentenceTransformerTrainingArguments:
-    return SentenceTransformerTrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+def _until_done(
+    load: "Callable[[], SentenceTransformer]",
+    run: "Callable[[SentenceTransformer, Attempt], object]",
+    attempt: Attempt,
+    course: Course,
+    around: Surroundings,
+) -> "SentenceTransformer":
+    """Try again, from the last good state, with what each failure asks for."""
+    from lockstep_indexer.train.trainer import NotFinite
+
+    slowed = 0
+    while True:
+        model = load()
+        try:
+            run(model, attempt)
+            return model
+        except NotFinite:
+            slowed += 1
+            if slowed > MAX_RETRIES:
+                raise diverged(slowed) from None
+            attempt, said = slower(attempt, [loss for _, loss in course.losses])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            attempt, said = smaller(attempt, course.trained_by)
+        course.note(said)
+        around.listener.note(said)
+        del model
+        _free_memory()
+
+
+def first_attempt(settings: TrainingSettings, device: str) -> Attempt:
+    return Attempt(
+        precision=usable_precision(settings.precision, device),
         learning_rate=settings.learning_rate,
-        warmup_steps=0.1,
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
-        seed=settings.seed,
-        use_cpu=use_cpu,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        max_grad_norm=settings.max_grad_norm,
+        batch_size=settings.batch_size,
+        accumulation=1,
+        micro_batch=settings.micro_batch,
     )
 
 
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """The libraries' own progress bars would write across whatever shows ours."""
-    transformers_logging: Any = logging  # its switches have no types
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.enable_progress_bars()
-        if shown:
-            transformers_logging.enable_progress_bar()
+def prepared(base: Path, settings: TrainingSettings, around: Surroundings) -> "SentenceTransformer":
+    model = load_trainable(base, device=around.device)
+    # Else the library picks examples for a model card that is never written.
+    model.model_card_data.widget = [{"text": ""}]
+    model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
+    if settings.lora_rank:
+        with seeded(settings.seed):
+            add_adapters(model, settings.lora_rank)
+    return model
 
 
-class _Reporting(TrainerCallback):
-    """Tells how many steps are done."""
+def _free_memory() -> None:
+    import gc
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    import torch
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._report(state.global_step, state.max_steps)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
