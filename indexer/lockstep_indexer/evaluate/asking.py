@@ -34,7 +34,9 @@ def results(
     listener.stage("timing")
     times = _timed(asks, list(asked.queries.values()))
     return {
-        way: Result(way, figures(asked.judgments, run, _within(wanted, way, options)), run, times[way])
+        way: Result(
+            way, figures(asked.judgments, run, _within(wanted, way, options)), run, times[way]
+        )
         for way, run in runs.items()
     }
 

@@ -70,18 +70,21 @@ def evaluate(
         _require_distinct(models, loaded)
         dims = _dims(loaded, options)
         run = _Run(workspace, room, options, listener, reranking)
-        found = [run.model(main, each, dims) for each in loaded]
+        kinds = options.ways
+        found = [
+            run.model(main, each, dims, kinds if n == 0 else kinds - {Kind.BM25})
+            for n, each in enumerate(loaded)
+        ]
         guards = [run.guard(guard, each) for each in loaded] if guard else []
-    bm25 = found[0].results.get(BM25)
-    comparisons = compared([_without_bm25(each) for each in found], options.headline)
+    bm25, found = found[0].results.get(BM25), [_without_bm25(each) for each in found]
     flags = _flags(found, options.headline)
     return Evaluation(
         collection=main.collection.name,
         asked=main.asked,
         measures=options.measures,
         bm25=bm25,
-        models=[_without_bm25(each) for each in found],
-        comparisons=comparisons,
+        models=found,
+        comparisons=compared(found, options.headline),
         slices=_slices(parts, found, options),
         guard=_guard_result(guard, guards, options) if guard and options.guard else None,
         flags=flags,
@@ -98,16 +101,22 @@ class _Subject:
     collection: Collection
     asked: Asked
     documents: Mapping[str, Document]
+    is_guard: bool
 
 
 @contextmanager
 def _subject(
-    workspace: Workspace, corpus: str | Path, judged: QuerySet, room: Scratch
+    workspace: Workspace,
+    corpus: str | Path,
+    judged: QuerySet,
+    room: Scratch,
+    *,
+    is_guard: bool = False,
 ) -> Iterator[_Subject]:
     with opened(workspace, corpus, room) as collection:
         asked = askable(collection, judged)
         ids = sorted({one for ids in asked.relevant.values() for one in ids})
-        yield _Subject(collection, asked, collection.documents(ids))
+        yield _Subject(collection, asked, collection.documents(ids), is_guard)
 
 
 def _guarded(
@@ -116,7 +125,8 @@ def _guarded(
     if guard is None:
         return None
     judged = read_query_set(guard.folder, split=guard.split)
-    return stack.enter_context(_subject(workspace, guard.folder, judged, room))
+    subject = _subject(workspace, guard.folder, judged, room, is_guard=True)
+    return stack.enter_context(subject)
 
 
 def _reranking(workspace: Workspace, options: Options) -> Reranking | None:
@@ -167,9 +177,10 @@ class _Run:
     listener: Listener
     reranking: Reranking | None
 
-    def model(self, subject: _Subject, model: Examined, dims: Sequence[int]) -> ModelResult:
+    def model(
+        self, subject: _Subject, model: Examined, dims: Sequence[int], kinds: frozenset[Kind]
+    ) -> ModelResult:
         dims = [d for d in dims if d < model.encoder.dim]
-        kinds = self.options.ways
         ways = [Way(kind) for kind in Kind if kind in kinds]
         if Kind.DENSE in kinds:
             place = ways.index(DENSE) + 1
@@ -190,7 +201,10 @@ class _Run:
         options: Options,
     ) -> ModelResult:
         ref = model.version.ref
-        listener = Listener(lambda stage: self.listener.stage(f"{ref}: {stage}"), self.listener.progress)
+        who = f"{ref} on {subject.collection.name}" if subject.is_guard else ref
+        listener = Listener(
+            lambda stage: self.listener.stage(f"{who}: {stage}"), self.listener.progress
+        )
         with indexed(
             self.workspace, subject.collection, model, dims, options, self.room, listener
         ) as index:
@@ -209,7 +223,7 @@ class _Run:
 
 
 def _without_bm25(model: ModelResult) -> ModelResult:
-    """It is the same for all models: the first one's index was asked."""
+    """It is of no model: only the first one's index was asked."""
     return replace(model, results={w: r for w, r in model.results.items() if w != BM25})
 
 
@@ -244,9 +258,7 @@ def _pairs(asked: Asked, documents: Mapping[str, Document]) -> list[tuple[str, s
     return pairs_to_read(pairs)
 
 
-def _guard_result(
-    guard: _Subject, found: Sequence[ModelResult], options: Options
-) -> GuardResult:
+def _guard_result(guard: _Subject, found: Sequence[ModelResult], options: Options) -> GuardResult:
     margin = options.guard.margin if options.guard else 0.0
     lines = guard_lines(compared(found, options.headline), margin)
     return GuardResult(guard.collection.name, margin, found, lines, guard.asked)

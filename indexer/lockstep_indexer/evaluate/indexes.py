@@ -11,7 +11,7 @@ from lockstep.bootstrap import Workspace
 from lockstep.errors import CollectionInUse
 from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation, splitter_for
-from lockstep.index.spec import DEFAULT_PREFILTER_DIM, IndexSpec, SpecOptions
+from lockstep.index.spec import IndexSpec, SpecOptions
 from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.vectors import truncated
@@ -25,7 +25,6 @@ from lockstep.store.port import (
 )
 from lockstep_indexer.build.reindex import Listener, measured_spec
 from lockstep_indexer.build.unregistered import Examined
-from lockstep_indexer.encode.routes import go_on
 from lockstep_indexer.engines.choosing import local_engine
 from lockstep_indexer.evaluate.collection import Collection
 from lockstep_indexer.evaluate.options import Options
@@ -98,7 +97,9 @@ class _Copy:
             payloads=[_without_text(payload) for payload in points.payloads],
         )
 
-    def _prefilter(self, points: Points) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+    def _prefilter(
+        self, points: Points
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
         return self.searchable.generation.prefilter_vectors(points.dense)
 
 
@@ -126,9 +127,7 @@ def indexed(
         generation = Generation.load(there, workspace.encoders)
         index = _copied(Searchable(generation, workspace.store), dims, options, scratch, listener)
     else:
-        index = _built(
-            workspace, collection, model, dims, options, scratch, listener, why_built
-        )
+        index = _built(workspace, collection, model, dims, options, scratch, listener, why_built)
     try:
         yield index
     finally:
@@ -290,9 +289,7 @@ def _short(generation: Generation, dims: Sequence[int], scratch: Scratch) -> lis
     return [_Copy(_temporary(generation, spec, f"dims-{n}", scratch), n) for n in dims]
 
 
-def _temporary(
-    generation: Generation, spec: IndexSpec, name: str, scratch: Scratch
-) -> Searchable:
+def _temporary(generation: Generation, spec: IndexSpec, name: str, scratch: Scratch) -> Searchable:
     version = replace(generation.version, collection=f"evaluation-{name}", spec=spec)
     return Searchable(replace(generation, version=version, tokens=None), scratch.store)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lockstep.errors import InvalidInput
 from lockstep.index.spec import DEFAULT_PREFILTER_DIM, IndexSpec
-from lockstep_indexer.evaluate.measures import SHOWN, Measure
 from lockstep_indexer.evaluate.kinds import Kind
+from lockstep_indexer.evaluate.measures import SHOWN, Measure
 
 GUARD_MARGIN = 0.01
 

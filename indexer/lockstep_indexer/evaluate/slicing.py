@@ -43,7 +43,7 @@ def partitions(
     }
     queries = [float(len(text)) for text in asked.queries.values()]
     texts = [
-        float(np.mean([len(d.title) + len(d.text) for d in answers[query]]))
+        float(round(np.mean([len(d.title) + len(d.text) for d in answers[query]])))
         for query in asked.queries
     ]
     found = [_by_length(QUERY_LENGTH, queries), _by_length(DOCUMENT_LENGTH, texts)]
@@ -59,7 +59,9 @@ def sliced(
         partition.by,
         way,
         [
-            SliceRow(label, len(part), {ref: float(v[list(part)].mean()) for ref, v in rows.items()})
+            SliceRow(
+                label, len(part), {ref: float(v[list(part)].mean()) for ref, v in rows.items()}
+            )
             for label, part in partition.parts.items()
         ],
     )
@@ -67,14 +69,12 @@ def sliced(
 
 def _by_length(by: str, lengths: Sequence[float]) -> Partition:
     cuts = np.unique(np.quantile(lengths, np.linspace(0, 1, _PARTS + 1), method="nearest"))
-    if len(cuts) == 1:
-        return Partition(by, {f"{cuts[0]:,.0f} characters": range(len(lengths))})
     parts = {}
-    for low, high in pairwise(cuts):
-        first = low == cuts[0]
-        chosen = [n for n, x in enumerate(lengths) if x <= high and (x > low or first)]
+    for low, high in pairwise([-1.0, *(cuts[1:] if len(cuts) > 1 else cuts)]):
+        chosen = [n for n, length in enumerate(lengths) if low < length <= high]
         least = min(lengths[n] for n in chosen)
-        parts[f"{least:,.0f} to {high:,.0f} characters"] = chosen
+        span = f"{least:,.0f} to {high:,.0f}" if least < high else f"{high:,.0f}"
+        parts[f"{span} characters"] = chosen
     return Partition(by, parts)
 
 

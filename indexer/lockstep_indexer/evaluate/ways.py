@@ -57,55 +57,59 @@ class Asking:
 
     def by(self, way: Way) -> Ask | None:
         """None where the index cannot be asked that way."""
+        if way.dims is not None:
+            short = self.index.short.get(way.dims)
+            return None if short is None else _short(short, way.dims)
         match way.kind:
             case Kind.BM25:
-                return self._search(self.index.full, mode=Mode.LEXICAL)
-            case Kind.DENSE if way.dims is None:
-                return self._search(self.index.full, mode=Mode.DENSE, prefilter=False)
+                return _searching(self.index.full, mode=Mode.LEXICAL)
             case Kind.DENSE:
-                short = self.index.short.get(way.dims)
-                return None if short is None else _short(short, way.dims)
+                return _searching(self.index.full, mode=Mode.DENSE, prefilter=False)
             case Kind.PREFILTER:
-                choice = PrefilterChoice(candidates=self.candidates)
-                rescored = self.index.rescored
-                return rescored and self._search(rescored, mode=Mode.DENSE, prefilter=choice)
+                return self._rescored(PrefilterChoice(candidates=self.candidates))
             case Kind.HYBRID:
-                return self._search(self.index.full, prefilter=self._default_prefilter)
+                return _searching(self.index.full, prefilter=self._default_prefilter)
             case Kind.RERANK:
-                return self.reranking and self._reranked(self.reranking)
+                return self._reranked()
 
     @property
     def _default_prefilter(self) -> bool | None:
-        """As applications get it: only a model that is trained for it has a prefilter by itself."""
+        """As applications get it: only a model that is trained for it has one by default."""
         generation = self.index.full.generation
-        dims = generation.encoder.version.manifest.matryoshka_dims
-        return None if self.index.cost.used or generation.version.spec.prefilter_dim in dims else False
+        trained = generation.encoder.version.manifest.matryoshka_dims
+        is_default = self.index.cost.used or generation.version.spec.prefilter_dim in trained
+        return None if is_default else False
 
-    def _search(
-        self,
-        searched: Searchable,
-        *,
-        mode: Mode = Mode.HYBRID,
-        prefilter: PrefilterChoice | bool | None = False,
-    ) -> Ask:
+    def _rescored(self, choice: PrefilterChoice) -> Ask | None:
+        searched = self.index.rescored
+        if searched is None:
+            return None
+        return _searching(searched, mode=Mode.DENSE, prefilter=choice)
+
+    def _reranked(self) -> Ask | None:
+        if (by := self.reranking) is None:
+            return None
+        rerank = RerankChoice(by.model, by.candidates)
+        prefilter, searched = self._default_prefilter, self.index.full
+
         def ask(query: str, limit: int) -> Answer:
-            return _asked(
-                searched, SearchRequest(query, limit=limit, mode=mode, prefilter=prefilter)
-            )
+            limit = min(limit, by.candidates)
+            request = SearchRequest(query, limit=limit, prefilter=prefilter, rerank=rerank)
+            return _asked(searched, request, by.rerankers)
 
         return ask
 
-    def _reranked(self, by: Reranking) -> Ask:
-        def ask(query: str, limit: int) -> Answer:
-            request = SearchRequest(
-                query,
-                limit=min(limit, by.candidates),
-                prefilter=self._default_prefilter,
-                rerank=RerankChoice(by.model, by.candidates),
-            )
-            return _asked(self.index.full, request, by.rerankers)
 
-        return ask
+def _searching(
+    searched: Searchable,
+    *,
+    mode: Mode = Mode.HYBRID,
+    prefilter: PrefilterChoice | bool | None = None,
+) -> Ask:
+    def ask(query: str, limit: int) -> Answer:
+        return _asked(searched, SearchRequest(query, limit=limit, mode=mode, prefilter=prefilter))
+
+    return ask
 
 
 def _asked(
