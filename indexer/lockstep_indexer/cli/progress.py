@@ -120,6 +120,12 @@ class Bars:
             changes.eta_s(progress.head_seq),
         )
 
+    def counted(self, done: int, total: int) -> None:
+        """Show how far a stage has come of which the length is known."""
+        meter = self._meter("done", done)
+        details = [f"{done:,} of {total:,}", per_second(meter.rate())]
+        self._advance(done, total, details, meter.eta_s(total))
+
     def _meter(self, name: str, value: float) -> Meter:
         meter = self._meters.setdefault(name, Meter())
         meter.read(value)

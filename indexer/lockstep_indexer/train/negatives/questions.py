@@ -1,0 +1,96 @@
+"""The distinct queries of training examples, with all that is known to answer each."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+
+from lockstep.errors import InvalidInput
+from lockstep_indexer.train.data.examples import Example, TrainingData
+from lockstep_indexer.train.negatives.passages import Passages, text_key
+
+
+@dataclass
+class Question:
+    """One query. `barred` are the places of passages that answer it, or stand beside such."""
+
+    query: str
+    answers: list[str] = field(default_factory=list)  # distinct ones, of all its examples
+    barred: set[int] = field(default_factory=set)
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What negatives are to be found for."""
+
+    all: Sequence[Question]
+    judged_irrelevant: int  # examples that are no pairs: passages judged not to answer
+    strangers: int  # answers that the corpus does not hold
+    with_titles: int  # answers that the corpus holds as its models read them
+    without_titles: int  # answers that it holds as the text alone, below a title
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+
+def questions_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Questions:
+    """Group examples by their query; passages of `held_out` documents are barred to all.
+
+    An answer bars what has its text, and every passage of its document, however many documents hold
+    that text. Raises InvalidInput for examples that hold no queries.
+    """
+    if not data.kind.is_retrieval:
+        raise InvalidInput(
+            f"Examples of kind '{data.kind}' have no query and answer to find negatives for.",
+            next_step="Give a file of pairs: one query and one passage that answers it in a row.",
+        )
+    out = passages.of_documents(held_out)
+    found: dict[bytes, Question] = {}
+    tally = _Tally()
+    irrelevant = 0
+    for example in data.examples:
+        if example.score is not None and example.score <= 0:
+            irrelevant += 1
+            continue
+        question = found.setdefault(text_key(example.query), Question(example.query, barred={*out}))
+        question.examples.append(example)
+        tally.add(question, example, passages)
+    if not found:
+        raise InvalidInput(
+            f"None of the {len(data):,} examples is a query with a passage that answers it.",
+            next_step="Give a file of pairs, or of judgments above 0.",
+        )
+    return Questions(
+        list(found.values()), irrelevant, tally.strangers, tally.with_titles, tally.without_titles
+    )
+
+
+@dataclass
+class _Tally:
+    strangers: int = 0
+    with_titles: int = 0
+    without_titles: int = 0
+    _known: dict[tuple[bytes, str], set[int]] = field(default_factory=dict)
+
+    def add(self, question: Question, example: Example, passages: Passages) -> None:
+        key = text_key(example.passage)
+        if key not in map(text_key, question.answers):
+            question.answers.append(example.passage)
+        if (key, example.group) not in self._known:
+            self._known[key, example.group] = self._barred_by(key, example, passages)
+        question.barred |= self._known[key, example.group]
+
+    def _barred_by(self, key: bytes, example: Example, passages: Passages) -> set[int]:
+        found = passages.by_text.get(key, [])
+        # What has the same text below another title answers as well.
+        same = {other for place in found for other in passages.repeating(place)}
+        documents = {passages.all[place].document_id for place in same}
+        documents.update(passages.documents_by_text.get(key, ()))
+        if example.group in passages.by_document:
+            documents.add(example.group)
+        self.strangers += not documents
+        for place in found[:1]:
+            one = passages.all[place]
+            titled = one.text != one.encoded_text
+            self.with_titles += titled and key == text_key(one.encoded_text)
+            self.without_titles += titled and key == text_key(one.text)
+        return passages.of_documents(documents) | same
