@@ -84,11 +84,11 @@ def mine(
         typer.Option("--fill", help="Make up missing negatives at random; else the pair is out."),
     ] = False,
     held_out: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            metavar="PATH",
-            help="A BEIR folder or qrels whose answers are to be no negatives: what you evaluate "
-            "by.",
+            metavar="SET",
+            help="A BEIR folder, or the name of imported judged queries, whose answers are to be "
+            "no negatives: what you evaluate by.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Which pairs of a BEIR folder.")] = "train",
@@ -103,6 +103,7 @@ def mine(
     never taken, and nothing that the model finds as similar as an answer. Changes no index.
     """
     from lockstep_indexer.train.data.row_files import require_writable, write_rows
+    from lockstep_indexer.train.negatives.held_out import judged_documents
     from lockstep_indexer.train.negatives.mine import Listener
     from lockstep_indexer.train.negatives.run import mine_corpus, rows_of
     from lockstep_indexer.train.negatives.settings import Mining
@@ -135,7 +136,7 @@ def mine(
             mining,
             model=model,
             reranker=reranker,
-            held_out=_held_out(held_out or [], held_out_split),
+            held_out=judged_documents(workspace, corpus, held_out or [], held_out_split),
             listener=Listener(stage=bars.stage, report=bars.counted),
         )
         write_rows(output, rows_of(mined.data), mined.data.lineage)
@@ -155,20 +156,6 @@ def _shares(given: list[tuple[str, float]]) -> "dict[Source, float]":
     return {Source(name): number for name, number in given}
 
 
-def _held_out(paths: list[Path], split: str) -> set[str]:
-    """The documents that judgments call relevant."""
-    from lockstep.corpus.qrels import read_query_set
-
-    sets = [read_query_set(path, split=split, name="held-out") for path in paths]
-    return {
-        document_id
-        for one in sets
-        for grades in one.judgments.values()
-        for document_id, grade in grades.items()
-        if grade > 0
-    }
-
-
 def _json(mined: "Mined", output: Path) -> Json:
     counts = mined.counts
     return {
@@ -176,9 +163,9 @@ def _json(mined: "Mined", output: Path) -> Json:
         "fingerprint": mined.data.fingerprint,
         "pairs": counts.pairs,
         "left_out": counts.short,
-        "queries": len(mined.questions),
-        "answers_not_in_corpus": mined.questions.strangers,
-        "judged_irrelevant": mined.questions.judged_irrelevant,
+        "queries": len(mined.queries),
+        "answers_not_in_corpus": mined.queries.strangers,
+        "judged_irrelevant": mined.queries.judged_irrelevant,
         "candidates": {
             "looked_at": counts.looked_at,
             "too_close": counts.too_close,
@@ -222,10 +209,10 @@ def _rendered(mined: "Mined", mining: "Mining", corpus: str, output: Path) -> li
                 "negatives kept the margin. --fill makes them up at random."
             )
         )
-    if mined.questions.strangers:
+    if mined.queries.strangers:
         parts.append(
             note(
-                f"{plural(mined.questions.strangers, 'answer')} not in '{corpus}': only their "
+                f"{plural(mined.queries.strangers, 'answer')} not in '{corpus}': only their "
                 "similarity keeps passages like them out."
             )
         )

@@ -8,7 +8,7 @@ from lockstep_indexer.build.unregistered import examined
 from lockstep_indexer.train.data.examples import TrainingData
 from lockstep_indexer.train.negatives.mine import Listener, Mined, mine
 from lockstep_indexer.train.negatives.passages import corpus_passages
-from lockstep_indexer.train.negatives.questions import questions_of
+from lockstep_indexer.train.negatives.queries import queries_of
 from lockstep_indexer.train.negatives.settings import Mining
 from lockstep_indexer.train.negatives.similarity import TextEncoder
 
@@ -38,7 +38,7 @@ def mine_corpus(
         judge = workspace.rerankers.get(judge_version) if judge_version else None
         listener.stage("reading the corpus")
         passages = corpus_passages(workspace, corpus, found.encoder)
-        questions = questions_of(data, passages, held_out)
+        queries = queries_of(data, passages, held_out)
         encoder = TextEncoder(found.encoder, workspace.settings.encode_batch, listener.report)
         lineage = {
             "source": "mined negatives",
@@ -50,8 +50,7 @@ def mine_corpus(
             "of": data.lineage,
         }
         return mine(
-            data,
-            questions,
+            queries,
             passages,
             encoder,
             mining,

@@ -8,6 +8,7 @@ import datasets
 import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
+from small_corpus import text_of
 
 from lockstep.bootstrap import Workspace
 from lockstep.corpus.documents import Document
@@ -16,11 +17,9 @@ from lockstep_indexer.train.data.examples import Entailment, Example, Kind, Trai
 from lockstep_indexer.train.data.row_files import lineage_path, require_writable, write_rows
 from lockstep_indexer.train.negatives.mine import Mined
 from lockstep_indexer.train.negatives.passages import corpus_passages
-from lockstep_indexer.train.negatives.questions import questions_of
+from lockstep_indexer.train.negatives.queries import queries_of
 from lockstep_indexer.train.negatives.run import mine_corpus, rows_of
 from lockstep_indexer.train.negatives.settings import Mining, Source
-
-from .conftest import text_of
 
 ONLY_MODEL = {Source.MODEL: 1.0}
 
@@ -56,7 +55,7 @@ def test_answers_and_what_repeats_them_are_never_taken(workspace: Workspace) -> 
         Example(("another", titled(5))),
     ]
     passages = corpus_passages(workspace, "docs", workspace.encoders.get("tiny@1"))
-    found = questions_of(TrainingData(Kind.PAIRS, examples, {}), passages, {"d1"})
+    found = queries_of(TrainingData(Kind.PAIRS, examples, {}), passages, {"d1"})
     barred = [{passages.all[place].document_id for place in one.barred} for one in found.all]
     assert barred == [{"d3", "d38", "d39", "d7", "d9", "d1"}, {"d5", "d1"}]
 
@@ -67,10 +66,10 @@ def test_every_passage_of_an_answers_document_is_barred(workspace: Workspace) ->
     workspace.corpora.write("long", [long, Document("d1", text_of(1))])
     passages = corpus_passages(workspace, "long", workspace.encoders.get("tiny@1"))
     data = TrainingData(Kind.PAIRS, [Example(("q", f"Long\n{long.text}"))], {})
-    [question] = questions_of(data, passages, set()).all
+    [query] = queries_of(data, passages, set()).all
     assert len(passages) > 3
-    assert {passages.all[place].document_id for place in question.barred} == {"long"}
-    assert len(question.barred) == len(passages) - 1
+    assert {passages.all[place].document_id for place in query.barred} == {"long"}
+    assert len(query.barred) == len(passages) - 1
 
 
 def test_the_library_finds_the_same(workspace: Workspace) -> None:
@@ -155,7 +154,7 @@ def test_a_reranker_throws_out_what_it_takes_for_answers(workspace: Workspace) -
 def test_negatives_have_no_title_where_answers_have_none(workspace: Workspace) -> None:
     examples = [Example((f"{text_of(n)} ?", text_of(n))) for n in range(10, 16)]
     found = mined(workspace, TrainingData(Kind.PAIRS, examples, {}), Mining(negatives=2))
-    assert found.questions.strangers == 0
+    assert found.queries.strangers == 0
     assert not any("Title" in text for text in itertools.chain(*negatives_of(found)))
 
 
@@ -192,7 +191,7 @@ def test_answers_outside_the_corpus_are_told_of(workspace: Workspace) -> None:
     found = mined(
         workspace, TrainingData(Kind.PAIRS, strangers, {}), Mining(negatives=1, fill=True, margin=0)
     )
-    assert found.questions.strangers == 1
+    assert found.queries.strangers == 1
     assert len(found.data) == 1
 
 

@@ -9,20 +9,20 @@ from lockstep_indexer.train.negatives.passages import Passages, text_key
 
 
 @dataclass
-class Question:
+class Query:
     """One query. `barred` are the places of passages that answer it, or stand beside such."""
 
-    query: str
+    text: str  # as its first example has it
     answers: list[str] = field(default_factory=list)  # distinct ones, of all its examples
     barred: set[int] = field(default_factory=set)
     examples: list[Example] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Questions:
+class Queries:
     """What negatives are to be found for."""
 
-    all: Sequence[Question]
+    all: Sequence[Query]
     judged_irrelevant: int  # examples that are no pairs: passages judged not to answer
     strangers: int  # answers that the corpus does not hold
     with_titles: int  # answers that the corpus holds as its models read them
@@ -32,7 +32,7 @@ class Questions:
         return len(self.all)
 
 
-def questions_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Questions:
+def queries_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Queries:
     """Group examples by their query; passages of `held_out` documents are barred to all.
 
     An answer bars what has its text, and every passage of its document, however many documents hold
@@ -44,22 +44,22 @@ def questions_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> 
             next_step="Give a file of pairs: one query and one passage that answers it in a row.",
         )
     out = passages.of_documents(held_out)
-    found: dict[bytes, Question] = {}
+    found: dict[bytes, Query] = {}
     tally = _Tally()
     irrelevant = 0
     for example in data.examples:
         if example.score is not None and example.score <= 0:
             irrelevant += 1
             continue
-        question = found.setdefault(text_key(example.query), Question(example.query, barred={*out}))
-        question.examples.append(example)
-        tally.add(question, example, passages)
+        query = found.setdefault(text_key(example.query), Query(example.query, barred={*out}))
+        query.examples.append(example)
+        tally.add(query, example, passages)
     if not found:
         raise InvalidInput(
             f"None of the {len(data):,} examples is a query with a passage that answers it.",
             next_step="Give a file of pairs, or of judgments above 0.",
         )
-    return Questions(
+    return Queries(
         list(found.values()), irrelevant, tally.strangers, tally.with_titles, tally.without_titles
     )
 
@@ -71,13 +71,13 @@ class _Tally:
     without_titles: int = 0
     _known: dict[tuple[bytes, str], set[int]] = field(default_factory=dict)
 
-    def add(self, question: Question, example: Example, passages: Passages) -> None:
+    def add(self, query: Query, example: Example, passages: Passages) -> None:
         key = text_key(example.passage)
-        if key not in map(text_key, question.answers):
-            question.answers.append(example.passage)
+        if key not in map(text_key, query.answers):
+            query.answers.append(example.passage)
         if (key, example.group) not in self._known:
             self._known[key, example.group] = self._barred_by(key, example, passages)
-        question.barred |= self._known[key, example.group]
+        query.barred |= self._known[key, example.group]
 
     def _barred_by(self, key: bytes, example: Example, passages: Passages) -> set[int]:
         found = passages.by_text.get(key, [])
