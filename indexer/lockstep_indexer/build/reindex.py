@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from lockstep.bootstrap import Workspace
+from lockstep.corpus.change_log import Corpora
 from lockstep.errors import (
     CollectionDamaged,
     CollectionExists,
@@ -18,9 +19,10 @@ from lockstep.index.generation import Generation, splitter_for
 from lockstep.index.leases import Lease
 from lockstep.index.probe import ProbeReport
 from lockstep.index.rollouts import Swap
-from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import measure_average_length
+from lockstep.models.encoder import Encoder
 from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelVersion
 from lockstep_indexer.engines.choosing import local_engine
@@ -126,19 +128,27 @@ def _begin(
 ) -> IndexVersion:
     resolve(options, model.manifest, avg_length=1.0)  # refuses bad options before any work
     listener.stage("measuring passages")
-    average = measure_average_length(
-        _passage_texts(workspace, corpus, model, options), language=options.language
-    )
-    return workspace.catalog.add(corpus, model, resolve(options, model.manifest, average))
+    encoder = workspace.encoders.get(model.ref)
+    spec = measured_spec(workspace.corpora, corpus, encoder, options)
+    return workspace.catalog.add(corpus, model, spec)
+
+
+def measured_spec(
+    corpora: Corpora, corpus: str, encoder: Encoder, options: SpecOptions
+) -> IndexSpec:
+    """The spec of an index by this model, with the length of the corpus's passages."""
+    manifest = encoder.version.manifest
+    spec = resolve(options, manifest, avg_length=1.0)
+    texts = _passage_texts(corpora, corpus, encoder, spec)
+    return resolve(options, manifest, measure_average_length(texts, language=options.language))
 
 
 def _passage_texts(
-    workspace: Workspace, corpus: str, model: ModelVersion, options: SpecOptions
+    corpora: Corpora, corpus: str, encoder: Encoder, spec: IndexSpec
 ) -> Iterator[str]:
     """The texts of the passages that a spread of the corpus's documents gives."""
-    spec = resolve(options, model.manifest, avg_length=1.0)
-    splitter = splitter_for(workspace.encoders.get(model.ref), spec.window_tokens)
-    documents = workspace.corpora.spread(corpus, LENGTH_SAMPLE)
+    splitter = splitter_for(encoder, spec.window_tokens)
+    documents = corpora.spread(corpus, LENGTH_SAMPLE)
     while batch := list(islice(documents, 256)):
         for passages in splitter.split(batch):
             yield from (passage.encoded_text for passage in passages)

@@ -38,15 +38,20 @@ TOO_LITTLE = "there is too little to encode for choosing a faster way"
 CARD_DOCUMENTS = 4_096
 
 
-def local_engine(workspace: Workspace, generation: Generation) -> LocalEngine:
-    """For a build of a whole corpus. Choosing loads the model once more, in single precision."""
+def local_engine(
+    workspace: Workspace, generation: Generation, *, find: Callable[[], Path] | None = None
+) -> LocalEngine:
+    """For a build of a whole corpus. Choosing loads the model once more, in single precision.
+
+    `find` finds the files of a model that is not registered.
+    """
     encoder = generation.encoder
     digest = encoder.version.digest
     encoding = encoding_for(
         workspace,
         generation.version.corpus,
         encoder,
-        lambda: workspace.artefacts.fetch(digest),
+        find or (lambda: workspace.artefacts.fetch(digest)),
         late=generation.tokens is not None,
     )
     batch = workspace.settings.batch_documents

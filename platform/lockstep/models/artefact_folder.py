@@ -1,16 +1,14 @@
 """A local folder of artefacts, each in a folder named by its digest."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
+from lockstep.claimed_folder import claimed_folder
 from lockstep.errors import (
     ArtefactDamaged,
     ArtefactsUnavailable,
@@ -40,17 +38,8 @@ class ArtefactFolder:
 
         What killed processes left behind is removed on the way.
         """
-        with storage_errors(str(self.root)):
-            incoming = self.root / _INCOMING
-            incoming.mkdir(parents=True, exist_ok=True)
-            _sweep(incoming)
-            lock, path = _claim(incoming)
-        try:
-            with storage_errors(str(self.root)):
-                yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+        with storage_errors(str(self.root)), claimed_folder(self.root / _INCOMING) as path:
+            yield path
 
     def publish(self, files: Path, manifest: ModelManifest) -> None:
         """Move a staged folder of files to its place; a whole artefact there is kept.
@@ -165,39 +154,6 @@ def _hashed(path: Path) -> FileEntry:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return FileEntry(digest.hexdigest(), file.tell())
-
-
-def _claim(incoming: Path) -> tuple[int, Path]:
-    """A new folder, locked for as long as this process lives."""
-    while True:
-        path = incoming / uuid4().hex
-        path.mkdir()
-        if (lock := _locked(path)) is not None:
-            return lock, path
-
-
-def _sweep(incoming: Path) -> None:
-    """Remove the folders whose processes are gone: nobody holds their lock."""
-    for path in incoming.iterdir():
-        if (lock := _locked(path)) is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None where that is another process's."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():
-            return descriptor
-    except BlockingIOError:
-        pass
-    os.close(descriptor)
-    return None
 
 
 def _write(path: Path, text: str) -> None:

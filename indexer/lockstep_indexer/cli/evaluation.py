@@ -1,0 +1,190 @@
+"""How an evaluation looks in the terminal."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lockstep_indexer.cli.render import (
+    duration,
+    facts,
+    heading,
+    megabytes,
+    next_step,
+    note,
+    plural,
+    printable,
+    table,
+)
+
+if TYPE_CHECKING:
+    from lockstep_indexer.evaluate.results import (
+        Comparison,
+        Evaluation,
+        GuardResult,
+        ModelResult,
+        Result,
+        Slices,
+    )
+
+MOST_CHANGED = 5
+_VERDICTS = {
+    "passed": ("✓ passed", "good"),
+    "flagged": ("! flagged", "warn"),
+    "failed": ("✗ failed", "bad"),
+}
+
+
+def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> list[RenderableType]:
+    count = len(found.asked.queries)
+    asked = f"{count:,} {'query' if count == 1 else 'queries'} of '{found.asked.set_name}'"
+    parts: list[RenderableType] = [heading(found.collection, asked), Text(""), _table(found)]
+    if found.comparisons:
+        parts += [Text(""), *_comparisons(found.comparisons, found)]
+    if found.slices and sliced:
+        parts += [part for each in found.slices for part in (Text(""), *_slices(each))]
+    if found.guard is not None:
+        parts += [Text(""), *_guard(found.guard)]
+    parts += [Text(""), facts(_costs(found))]
+    parts += [note(printable(text)) for text in found.notes]
+    for ref, flag in found.flags.items():
+        parts += [note(f"{ref}: {flag.what}"), next_step(flag.next_step)]
+    parts += [Text.assemble(("✓ ", "good"), f"written: {path}") for path in written]
+    return parts
+
+
+def _table(found: "Evaluation") -> RenderableType:
+    names = [str(measure) for measure in found.measures]
+    figures = [*names, "of full", "p50 ms", "p95 ms"]
+    made = table("model", "search", *figures, right=figures)
+    if found.bm25 is not None:
+        made.add_row("", "BM25", *_figures(found, found.bm25, None))
+    for model in found.models:
+        full = next((r for w, r in model.results.items() if str(w) == "dense"), None)
+        for number, result in enumerate(model.results.values()):
+            name = Text(model.ref if number == 0 else "", "name")
+            made.add_row(name, str(result.way), *_figures(found, result, full))
+    return made
+
+
+def _figures(found: "Evaluation", result: "Result", full: "Result | None") -> Iterator[Text]:
+    best = max(
+        (r.mean(found.headline) or 0.0 for m in found.models for r in m.results.values()),
+        default=0.0,
+    )
+    for place, measure in enumerate(found.measures):
+        mean = result.mean(measure)
+        is_best = place == 0 and mean is not None and mean >= best
+        yield Text("–" if mean is None else f"{mean:.3f}", "bold good" if is_best else "")
+    yield Text(_share(found, result, full), "faint")
+    yield Text(f"{result.latency.p50:.1f}", "faint")
+    yield Text(f"{result.latency.p95:.1f}", "faint")
+
+
+def _share(found: "Evaluation", result: "Result", full: "Result | None") -> str:
+    """What short vectors keep of the whole ones' figure."""
+    whole = full.mean(found.headline) if full is not None else None
+    short = result.mean(found.headline)
+    if not whole or short is None or not (result.way.dims or result.way.kind.value == "prefilter"):
+        return ""
+    return f"{short / whole:.1%}"
+
+
+def _comparisons(
+    comparisons: Sequence["Comparison"], found: "Evaluation"
+) -> Iterator[RenderableType]:
+    measure = str(found.headline)
+    yield heading(f"Against {comparisons[0].base}", f"by {measure}, query by query")
+    figures = [measure, "difference", "95 % interval", "p", "better", "worse", "same"]
+    made = table("model", "search", *figures, right=figures)
+    for each in comparisons:
+        made.add_row(each.model, str(each.way), *_compared(each))
+    yield made
+    count = len(comparisons)
+    if count > 1:
+        yield Text(f"  p of {count} comparisons, corrected by Holm's method", "faint")
+    for each in comparisons:
+        if str(each.way) == "dense":
+            yield from _most_changed(each, found)
+
+
+def _compared(each: "Comparison") -> Iterator[Text]:
+    paired = each.paired
+    style = "" if not each.is_significant else "good" if paired.difference > 0 else "bad"
+    yield Text(f"{paired.candidate:.3f}")
+    yield Text(f"{paired.difference:+.3f}", style)
+    yield Text(f"{paired.low:+.3f} to {paired.high:+.3f}")
+    yield Text(f"{each.adjusted_p:.2g}", style)
+    for count in (each.wins, each.losses, each.ties):
+        yield Text(f"{count:,}", "faint")
+
+
+def _most_changed(each: "Comparison", found: "Evaluation") -> Iterator[RenderableType]:
+    ids = found.asked.ids
+    order = sorted(range(len(ids)), key=lambda n: (float(each.gains[n]), ids[n]))
+    chosen = [n for n in order[::-1][:MOST_CHANGED] if each.gains[n] > 0]
+    chosen += [n for n in order[:MOST_CHANGED][::-1] if each.gains[n] < 0]
+    if not chosen:
+        return
+    yield Text("")
+    yield heading(f"Most changed by {each.model}", f"{each.way}, {found.headline}")
+    made = table("gain", "query", right=["gain"])
+    for n in chosen:
+        gain = float(each.gains[n])
+        text = printable(found.asked.queries[ids[n]])
+        made.add_row(Text(f"{gain:+.2f}", "good" if gain > 0 else "bad"), text[:160])
+    yield made
+
+
+def _slices(slices: "Slices") -> Iterator[RenderableType]:
+    yield heading(f"By {printable(slices.by)}", str(slices.way))
+    models = list(slices.rows[0].means) if slices.rows else []
+    made = table("queries with", "queries", *models, right=["queries", *models])
+    for row in slices.rows:
+        means = [f"{row.means[model]:.3f}" for model in models]
+        made.add_row(printable(row.label), f"{row.queries:,}", *means)
+    yield made
+
+
+def _guard(guard: "GuardResult") -> Iterator[RenderableType]:
+    queries = len(guard.asked.queries)
+    yield heading(
+        f"Guard: {guard.collection}", f"{queries:,} queries, at most {guard.margin:g} may be lost"
+    )
+    if not guard.lines:
+        yield Text("  There is no second model to compare with the first.", "faint")
+        return
+    figures = ["mean", "difference", "95 % interval"]
+    made = table("model", "search", *figures, "verdict", right=figures)
+    for line in guard.lines:
+        paired = line.comparison.paired
+        mark, style = _VERDICTS[line.verdict]
+        made.add_row(
+            line.comparison.model,
+            str(line.comparison.way),
+            f"{paired.candidate:.3f}",
+            f"{paired.difference:+.3f}",
+            f"{paired.low:+.3f} to {paired.high:+.3f}",
+            Text.assemble((mark, style), (f"  {line.detail}", "faint")),
+        )
+    yield made
+
+
+def _costs(found: "Evaluation") -> Iterator[tuple[str, object]]:
+    for model in found.models:
+        yield model.ref, _cost(model)
+    yield "in all", duration(found.seconds)
+
+
+def _cost(model: "ModelResult") -> str:
+    cost = model.cost
+    if cost.used is not None:
+        copied = f", {megabytes(cost.bytes)} of copies for a while" if cost.bytes else ""
+        return f"asked {cost.used}, which is there{copied}"
+    return (
+        f"temporary index of {plural(cost.documents, 'document')} in {duration(cost.seconds)} "
+        f"({cost.documents_per_s:,.0f} documents/s), {megabytes(cost.bytes)}, gone; encoded by "
+        f"{cost.encoded_by}"
+    )

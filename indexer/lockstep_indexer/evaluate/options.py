@@ -1,0 +1,56 @@
+"""What an evaluation looks at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockstep.errors import InvalidInput
+from lockstep.index.spec import DEFAULT_PREFILTER_DIM, IndexSpec
+from lockstep_indexer.evaluate.kinds import Kind
+from lockstep_indexer.evaluate.measures import SHOWN, Measure
+
+GUARD_MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """A second, general collection, on which no model may lose more than the margin."""
+
+    folder: Path  # BEIR
+    split: str = "test"
+    margin: float = GUARD_MARGIN  # of the headline measure
+
+
+@dataclass(frozen=True)
+class Options:
+    """The first of the measures is the headline, by which models are compared."""
+
+    measures: tuple[Measure, ...] = SHOWN
+    ways: frozenset[Kind] = frozenset(Kind)
+    dims: tuple[int, ...] | None = None  # None: all Matryoshka dims that any of the models has
+    prefilter_dim: int | None = None  # None: 64 where vectors are longer than that; 0: none
+    candidates: int | None = None  # of the prefilter; None: as many as a search rescores
+    rerank: str | None = None  # a registered reranker
+    rerank_candidates: int = 50
+    slices: tuple[str, ...] = ()  # metadata fields
+    guard: Guarding | None = None
+    window_tokens: int | None = None  # of temporary indexes; None: all that the model sees
+    language: str | None = None  # of their stemmer; None: as the live index version
+
+    def __post_init__(self) -> None:
+        if not self.measures:
+            raise InvalidInput("No measure is given; expected at least one, such as nDCG@10.")
+
+    @property
+    def headline(self) -> Measure:
+        return self.measures[0]
+
+    def prefilter_of(self, dim: int) -> int:
+        """The dimensions of the prefilter beside vectors of `dim`; 0: there is none."""
+        if self.prefilter_dim is None:
+            return DEFAULT_PREFILTER_DIM if dim > DEFAULT_PREFILTER_DIM else 0
+        return self.prefilter_dim
+
+    def accepts(self, spec: IndexSpec) -> bool:
+        """Whether an index version is what would be built, as far as that was asked for."""
+        window = self.window_tokens in (None, spec.window_tokens)
+        return window and self.language in (None, spec.bm25.language)
