@@ -7,6 +7,7 @@ LockstepError
 │   ├── InvalidSetting
 │   ├── WrongModelKind        an encoder where a reranker is wanted, or the other way round
 │   ├── ModelRejected         a model folder that is unsafe or incomplete
+│   ├── Contaminated          training data that repeats what the evaluation asks
 │   └── SearchUnsupported     the index version was not built for this kind of search
 ├── NotFound                  a name that names nothing
 │   ├── CorpusNotFound
@@ -99,6 +100,10 @@ class InvalidSetting(InvalidInput):
 
 class ModelRejected(InvalidInput):
     """A model folder is unsafe (pickle, remote code) or incomplete."""
+
+
+class Contaminated(InvalidInput):
+    """Training data repeats queries or passages that the model is to be measured on."""
 
 
 class WrongModelKind(InvalidInput):

@@ -1,13 +1,21 @@
-"""Documents from CSV with a header."""
+"""Documents, and records of any other shape, from CSV with a header."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lockstep.corpus.documents import Document
 from lockstep.corpus.line_stream import LineStream
-from lockstep.corpus.rows import Row, check_columns, document_from_fields, parse_json, too_long
+from lockstep.corpus.rows import (
+    Fields,
+    Record,
+    Row,
+    check_columns,
+    different_columns,
+    documents_of,
+    too_long,
+    with_parsed_metadata,
+)
 from lockstep.errors import InvalidDocument, InvalidInput
 
 # A quote that is never closed swallows the lines after it: reading ends at this many times the
@@ -20,11 +28,28 @@ def read_csv(path: Path, *, start_line: int, max_document_bytes: int) -> Iterato
 
     An empty cell outside `id`, `text` and `title` is no value. `metadata` holds JSON.
     """
-    runaway = _RUNAWAY_FACTOR * max_document_bytes
+    records = csv_records(
+        path, start_line=start_line, max_bytes=max_document_bytes, check=check_columns
+    )
+    return documents_of(records, with_parsed_metadata)
+
+
+def csv_records(
+    path: Path,
+    *,
+    start_line: int = 1,
+    max_bytes: int,
+    check: Callable[[Path, list[str]], list[str]] = different_columns,
+) -> Iterator[Record]:
+    """One record per record of the file from `start_line` on; an empty cell is no value.
+
+    `check` is given the names of the columns, and raises where they cannot be what is wanted.
+    """
+    runaway = _RUNAWAY_FACTOR * max_bytes
     csv.field_size_limit(runaway)  # of the whole process; its default is 128 KiB
     stream = LineStream(path, limit=runaway)
     records = csv.reader(_decoded(path, stream, runaway), strict=True)
-    header = _header(path, records)
+    header = check(path, _header(path, records))
     while True:
         line = stream.line + 1
         values: list[str] | InvalidDocument
@@ -36,8 +61,7 @@ def read_csv(path: Path, *, start_line: int, max_document_bytes: int) -> Iterato
             _stop_at_runaway(path, line, error, runaway)
             values = InvalidDocument(f"It is not CSV: {error}.")
         if line >= start_line and values:
-            outcome = _outcome(header, values, max_document_bytes)
-            yield Row(line, outcome, stream.offset)
+            yield Record(line, _outcome(header, values, max_bytes), stream.offset)
 
 
 def _decoded(path: Path, stream: LineStream, runaway: int) -> Iterator[str]:
@@ -50,36 +74,32 @@ def _decoded(path: Path, stream: LineStream, runaway: int) -> Iterator[str]:
 
 def _header(path: Path, records: Any) -> list[str]:
     try:
-        header = [name.strip() for name in next(records, [])]
+        return [name.strip() for name in next(records, [])]
     except csv.Error as error:
         raise InvalidInput(f"The header of '{path}' is not CSV: {error}.") from error
-    return check_columns(path, header)
 
 
 def _outcome(
-    header: list[str], values: list[str] | InvalidDocument, max_document_bytes: int
-) -> Document | InvalidDocument:
+    header: list[str], values: list[str] | InvalidDocument, max_bytes: int
+) -> Fields | InvalidDocument:
     if isinstance(values, InvalidDocument):
         return values
     try:
-        return document_from_fields(_fields(header, values, max_document_bytes))
+        return _fields(header, values, max_bytes)
     except InvalidDocument as error:
         return error
 
 
-def _fields(header: list[str], values: list[str], max_document_bytes: int) -> dict[str, Any]:
+def _fields(header: list[str], values: list[str], max_bytes: int) -> Fields:
     try:
         size = sum(len(value.encode()) for value in values)
     except UnicodeEncodeError as error:
         raise InvalidDocument("It is not UTF-8.") from error
-    if size > max_document_bytes:
-        raise too_long("The record", max_document_bytes)
+    if size > max_bytes:
+        raise too_long("The record", max_bytes)
     if len(values) != len(header):
         raise InvalidDocument(f"It has {len(values)} cells; the header has {len(header)}.")
-    fields: dict[str, Any] = {name: cell for name, cell in zip(header, values, strict=True) if cell}
-    if "metadata" in fields:
-        fields["metadata"] = parse_json(fields["metadata"])
-    return fields
+    return {name: cell for name, cell in zip(header, values, strict=True) if cell}
 
 
 def _stop_at_runaway(path: Path, line: int, error: csv.Error, runaway: int) -> None:

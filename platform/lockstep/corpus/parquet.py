@@ -1,15 +1,23 @@
-"""Documents from Parquet."""
+"""Documents, and records of any other shape, from Parquet."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lockstep.corpus.documents import Document
-from lockstep.corpus.rows import Row, check_columns, document_from_fields, parse_json, too_long
+from lockstep.corpus.rows import (
+    Fields,
+    Record,
+    Row,
+    check_columns,
+    different_columns,
+    documents_of,
+    too_long,
+    with_parsed_metadata,
+)
 from lockstep.errors import InvalidDocument, InvalidInput
 
 _ROWS_AT_ONCE = 256
@@ -20,42 +28,49 @@ def read_parquet(path: Path, *, start_line: int, max_document_bytes: int) -> Ite
 
     `metadata` is a struct, a map, or JSON as text. Dates and times become ISO 8601 text.
     """
+
+    def prepared(fields: Fields) -> Fields:
+        if len(str(fields.get("text", "")).encode()) > max_document_bytes:
+            raise too_long("The text", max_document_bytes)
+        return with_parsed_metadata(fields)
+
+    return documents_of(parquet_records(path, start_line=start_line, check=check_columns), prepared)
+
+
+def parquet_records(
+    path: Path,
+    *,
+    start_line: int = 1,
+    check: Callable[[Path, list[str]], list[str]] = different_columns,
+) -> Iterator[Record]:
+    """One record per row from number `start_line` on; null is no value.
+
+    `check` is given the names of the columns, and raises where they cannot be what is wanted.
+    """
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            check_columns(path, list(file.schema_arrow.names))
-            yield from _rows(path, file, start_line, max_document_bytes)
+            check(path, list(file.schema_arrow.names))
+            yield from _records(path, file, start_line)
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"'{path}' cannot be read as Parquet: {error}.") from error
 
 
-def _rows(path: Path, file: Any, start_line: int, max_document_bytes: int) -> Iterator[Row]:
+def _records(path: Path, file: Any, start_line: int) -> Iterator[Record]:
     size, total = path.stat().st_size, file.metadata.num_rows
     number = 0
     for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
         for index in range(batch.num_rows):
             number += 1
             if number >= start_line:
-                outcome = _outcome(batch, index, max_document_bytes)
-                yield Row(number, outcome, size * number // total)
+                yield Record(number, _fields(batch, index), size * number // total)
 
 
-def _outcome(batch: Any, index: int, max_document_bytes: int) -> Document | InvalidDocument:
+def _fields(batch: Any, index: int) -> Fields | InvalidDocument:
     try:
-        return document_from_fields(_fields(batch, index, max_document_bytes))
-    except InvalidDocument as error:
-        return error
+        [record] = batch.slice(index, 1).to_pylist(maps_as_pydicts="strict")
     except UnicodeDecodeError:  # Parquet does not check its strings
         return InvalidDocument("It is not UTF-8.")
-
-
-def _fields(batch: Any, index: int, max_document_bytes: int) -> dict[str, Any]:
-    [record] = batch.slice(index, 1).to_pylist(maps_as_pydicts="strict")
-    fields = {name: _plain(value) for name, value in record.items() if value is not None}
-    if len(str(fields.get("text", "")).encode()) > max_document_bytes:
-        raise too_long("The text", max_document_bytes)
-    if isinstance(fields.get("metadata"), str):
-        fields["metadata"] = parse_json(fields["metadata"])
-    return fields
+    return {name: _plain(value) for name, value in record.items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

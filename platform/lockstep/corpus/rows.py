@@ -1,6 +1,7 @@
-"""One row of an input file: a document, or the reason why it is none."""
+"""One row of an input file: its fields, and the document that they make or why they make none."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,18 @@ from lockstep.corpus.documents import Document, shown
 from lockstep.errors import InvalidDocument, InvalidInput
 
 DEFAULT_MAX_DOCUMENT_BYTES = 1 << 20
+
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The fields at one place of a file, whatever they are to be made into."""
+
+    line: int  # from 1; in Parquet the row number
+    fields: Fields | InvalidDocument  # or why the place cannot be read
+    offset: int = 0  # bytes of the file, as it is stored, that have been read so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,22 @@ class Row:
     offset: int = 0  # bytes of the file, as it is stored, that have been read so far
 
 
-def document_from_fields(fields: dict[str, Any]) -> Document:
+def documents_of(
+    records: Iterator[Record], prepared: Callable[[Fields], Fields] = lambda fields: fields
+) -> Iterator[Row]:
+    """Each record as a document or as the reason why it is none; `prepared` may raise it too."""
+    for record in records:
+        outcome: Document | InvalidDocument
+        try:
+            if isinstance(record.fields, InvalidDocument):
+                raise record.fields
+            outcome = document_from_fields(prepared(record.fields))
+        except InvalidDocument as error:
+            outcome = error
+        yield Row(record.line, outcome, record.offset)
+
+
+def document_from_fields(fields: Fields) -> Document:
     """A document from `id` (or `_id`), `text`, `title`, `metadata`; other fields join the metadata.
 
     Raises InvalidDocument.
@@ -42,13 +70,26 @@ def check_columns(path: Path, names: list[str]) -> list[str]:
     """The names of a table's columns; raises InvalidInput where they cannot hold documents."""
     if not names:
         raise InvalidInput(f"'{path}' is empty.", next_step="Give a file with documents.")
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"'{path}' has two columns of one name; columns: {', '.join(names)}.")
+    different_columns(path, names)
     if "text" not in names or not {"id", "_id"} & set(names):
         raise InvalidInput(
             f"'{path}' has the columns {', '.join(names)}; expected 'id' (or '_id') and 'text'."
         )
     return names
+
+
+def different_columns(path: Path, names: list[str]) -> list[str]:
+    """The names of a table's columns; raises InvalidInput where two are the same."""
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"'{path}' has two columns of one name; columns: {', '.join(names)}.")
+    return names
+
+
+def with_parsed_metadata(fields: Fields) -> Fields:
+    """The fields of a table, where metadata is JSON as text."""
+    if isinstance(fields.get("metadata"), str):
+        fields["metadata"] = parse_json(fields["metadata"])
+    return fields
 
 
 def too_long(what: str, max_document_bytes: int) -> InvalidDocument:
