@@ -147,7 +147,9 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-near",
         Leaning.NOTE,
         _with(lambda s, b: s.gap is not None and 0 < s.gap < TOO_SMALL),
-        _base(lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."),
+        _base(
+            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
+        ),
         _why("A reranker often brings as much, and needs no training and no re-index."),
         lambda s: f"{_evaluate(s)} --rerank REF",
     ),
@@ -155,7 +157,9 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-far",
         Leaning.FOR,
         _with(lambda s, b: s.gap is not None and s.gap >= TOO_SMALL),
-        _base(lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."),
+        _base(
+            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
+        ),
         _why(f"Settings seldom bring so much; tuning does where pairs are like queries. {_RECORD}"),
         _train,
     ),
@@ -258,7 +262,9 @@ RULES: tuple[Rule[Situation], ...] = (
         Leaning.NOTE,
         _with(lambda s, b: b.hybrid > b.dense + AHEAD),
         _base(lambda s, b: f"Hybrid search gets {b.hybrid:.3f}, the model alone {b.dense:.3f}."),
-        _why("It is the default of searches. A gain of the model alone shrinks in it: compare both."),
+        _why(
+            "It is the default of searches. A gain of the model alone shrinks in it: compare both."
+        ),
     ),
     Rule(
         "hybrid-behind",

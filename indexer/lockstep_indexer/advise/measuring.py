@@ -14,7 +14,7 @@ from lockstep_indexer.advise.gains import Gain
 from lockstep_indexer.advise.situation import Baseline, Reindex
 from lockstep_indexer.build.plan import plan
 from lockstep_indexer.build.reindex import Listener
-from lockstep_indexer.evaluate.evaluating import BM25, DENSE, HYBRID, evaluate
+from lockstep_indexer.evaluate.evaluating import DENSE, HYBRID, evaluate
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import Measure
 from lockstep_indexer.evaluate.options import Options

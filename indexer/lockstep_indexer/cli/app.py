@@ -9,6 +9,7 @@ import typer
 
 import lockstep
 from lockstep_indexer.cli import (
+    advise,
     compare,
     corpus,
     demo,
@@ -19,6 +20,7 @@ from lockstep_indexer.cli import (
     mcp,
     mine,
     model,
+    pairs,
     plan,
     qrels,
     reindex,
@@ -73,9 +75,11 @@ for noun in (
     corpus,
     model,
     qrels,
+    pairs,
     mine,
     plan,
     evaluate,
+    advise,
     reindex,
     compare,
     trial,

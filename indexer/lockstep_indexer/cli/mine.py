@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from lockstep_indexer.train.negatives.settings import Mining, Source
 
 
-def share(text: str) -> tuple[str, float]:
-    """A source and its share of the negatives: bm25=0.5."""
-    name, _, number = text.partition("=")
-    try:
-        return name.strip(), float(number)
-    except ValueError as error:
-        raise typer.BadParameter(f"'{text}' is no share; expected for example bm25=0.5.") from error
-
-
 def mine(
     session: Session,
     corpus: CorpusArgument,
@@ -50,9 +41,8 @@ def mine(
     ] = None,
     negatives: Annotated[int, typer.Option(metavar="N", help="For each pair.")] = 4,
     share: Annotated[
-        list | None,  # type: ignore[type-arg]  # Typer wants a plain class beside a parser
+        list[str] | None,
         typer.Option(
-            parser=share,
             metavar="SOURCE=SHARE",
             help="How much of the negatives 'model' and 'bm25' propose: half each by default.",
             show_default=False,
@@ -102,6 +92,8 @@ def mine(
     it. Known answers of a query, their duplicates and the other passages of their documents are
     never taken, and nothing that the model finds as similar as an answer. Changes no index.
     """
+    from lockstep_indexer.train.data.documents import corpus_documents
+    from lockstep_indexer.train.data.reading import read_training_data
     from lockstep_indexer.train.data.row_files import require_writable, write_rows
     from lockstep_indexer.train.negatives.held_out import judged_documents
     from lockstep_indexer.train.negatives.mine import Listener
@@ -122,13 +114,9 @@ def mine(
     )
     require_writable(output, apart_from=pairs)
     with session.workspace() as workspace, session.bars() as bars:
-        from lockstep_indexer.train.data.reading import corpus_documents, read_training_data
-
-        workspace.corpora.info(corpus)
         bars.stage("reading pairs")
-        data = read_training_data(
-            pairs, split=split, documents=corpus_documents(workspace.corpora, corpus)
-        )
+        documents = corpus_documents(workspace.corpora, corpus)  # raises CorpusNotFound
+        data = read_training_data(pairs, split=split, documents=documents)
         mined = mine_corpus(
             workspace,
             corpus,
@@ -143,17 +131,22 @@ def mine(
     session.show(_json(mined, output), *_rendered(mined, mining, corpus, output))
 
 
-def _shares(given: list[tuple[str, float]]) -> "dict[Source, float]":
+def _shares(given: list[str]) -> "dict[Source, float]":
+    """Sources and shares as people write them: bm25=0.5."""
     from lockstep.errors import InvalidInput
     from lockstep_indexer.train.negatives.settings import Source
 
-    for name, _ in given:
-        if name not in set(Source):
+    shares: dict[Source, float] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            shares[Source(name.strip())] = float(number)
+        except ValueError as error:
             raise InvalidInput(
-                f"There is no source '{name}' of negatives; known: {', '.join(Source)}.",
+                f"'{text}' is no share of a source; known: {', '.join(Source)}.",
                 next_step="For example: --share model=0.7 --share bm25=0.3",
-            )
-    return {Source(name): number for name, number in given}
+            ) from error
+    return shares
 
 
 def _json(mined: "Mined", output: Path) -> Json:

@@ -25,7 +25,8 @@ def judged_documents(
 
 
 def judged_queries(workspace: Workspace, corpus: str, named: str, split: str) -> QuerySet:
-    """The split of a BEIR folder, or the imported set of this name."""
-    if Path(named).exists():
+    """The imported set of this name, else the split of the BEIR folder that it is."""
+    imported = named in workspace.query_sets.names(corpus)
+    if not imported and Path(named).exists():
         return read_query_set(Path(named), split=split, name="judged")
     return workspace.query_sets.get(corpus, named)

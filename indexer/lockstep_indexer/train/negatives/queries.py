@@ -1,7 +1,7 @@
 """The distinct queries of training examples, with all that is known to answer each."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lockstep.errors import InvalidInput
 from lockstep_indexer.train.data.examples import Example, TrainingData
@@ -45,15 +45,14 @@ def queries_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Qu
         )
     out = passages.of_documents(held_out)
     found: dict[bytes, Query] = {}
-    tally = _Tally()
+    tally = _Tally(passages)
     irrelevant = 0
     for example in data.examples:
         if example.score is not None and example.score <= 0:
             irrelevant += 1
             continue
         query = found.setdefault(text_key(example.query), Query(example.query, barred={*out}))
-        query.examples.append(example)
-        tally.add(query, example, passages)
+        tally.add(query, example)
     if not found:
         raise InvalidInput(
             f"None of the {len(data):,} examples is a query with a passage that answers it.",
@@ -66,31 +65,48 @@ def queries_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Qu
 
 @dataclass
 class _Tally:
+    """Each answer is looked up in the corpus once, and counted."""
+
+    passages: Passages
     strangers: int = 0
     with_titles: int = 0
     without_titles: int = 0
-    _known: dict[tuple[bytes, str], set[int]] = field(default_factory=dict)
+    _known: dict[tuple[bytes, str], "_Place"] = field(default_factory=dict)
 
-    def add(self, query: Query, example: Example, passages: Passages) -> None:
+    def add(self, query: Query, example: Example) -> None:
         key = text_key(example.passage)
         if key not in map(text_key, query.answers):
             query.answers.append(example.passage)
         if (key, example.group) not in self._known:
-            self._known[key, example.group] = self._barred_by(key, example, passages)
-        query.barred |= self._known[key, example.group]
+            self._known[key, example.group] = self._place_of(key, example.group)
+        place = self._known[key, example.group]
+        query.barred |= place.barred
+        query.examples.append(replace(example, group=place.document_id or example.group))
 
-    def _barred_by(self, key: bytes, example: Example, passages: Passages) -> set[int]:
-        found = passages.by_text.get(key, [])
+    def _place_of(self, key: bytes, group: str) -> "_Place":
+        found = self.passages.by_text.get(key, [])
+        self._count_titles(key, found)
         # What has the same text below another title answers as well.
-        same = {other for place in found for other in passages.repeating(place)}
-        documents = {passages.all[place].document_id for place in same}
-        documents.update(passages.documents_by_text.get(key, ()))
-        if example.group in passages.by_document:
-            documents.add(example.group)
+        same = {other for place in found for other in self.passages.repeating(place)}
+        documents = [self.passages.all[place].document_id for place in found]
+        documents += self.passages.documents_by_text.get(key, ())
+        if group in self.passages.by_document:
+            documents.insert(0, group)
         self.strangers += not documents
+        beside = {*documents, *(self.passages.all[place].document_id for place in same)}
+        return _Place(documents[0] if documents else "", self.passages.of_documents(beside) | same)
+
+    def _count_titles(self, key: bytes, found: Sequence[int]) -> None:
         for place in found[:1]:
-            one = passages.all[place]
+            one = self.passages.all[place]
             titled = one.text != one.encoded_text
             self.with_titles += titled and key == text_key(one.encoded_text)
             self.without_titles += titled and key == text_key(one.text)
-        return passages.of_documents(documents) | same
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an answer stands in the corpus."""
+
+    document_id: str  # empty where it does not
+    barred: set[int]

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.stop import stop_base
 
 from lockstep.errors import ChatUnavailable, InvalidSetting
 from lockstep_indexer.train.questions.budget import Budget, estimated_tokens
@@ -94,7 +95,7 @@ class ChatEndpoint:
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgain),
-            stop=stop_after_attempt(self.attempts) | _is_too_long_to_wait,
+            stop=stop_after_attempt(self.attempts) | _TooLongToWait(),
             wait=self._wait_s,
             sleep=sleep,
             reraise=True,
@@ -203,8 +204,11 @@ def _asked_to_wait_s(state: RetryCallState) -> float | None:
     return error.retry_after_s if isinstance(error, _TryAgain) else None
 
 
-def _is_too_long_to_wait(state: RetryCallState) -> bool:
-    return (_asked_to_wait_s(state) or 0.0) > _LONGEST_RETRY_AFTER_S
+class _TooLongToWait(stop_base):
+    """Where the endpoint asks for more patience than anybody has."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return (_asked_to_wait_s(retry_state) or 0.0) > _LONGEST_RETRY_AFTER_S
 
 
 def _retry_after_s(header: str) -> float | None:

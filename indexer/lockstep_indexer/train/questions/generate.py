@@ -15,7 +15,7 @@ from lockstep_indexer.train.questions.prompt import Flaw, examined, whole_flaw
 from lockstep_indexer.train.questions.round_trip import Scorer, found_in
 
 # What is shorter answers hardly anything.
-MIN_PASSAGE_CHARS = 80
+MIN_PASSAGE_CHARS = 40
 
 
 class RoundTrip(StrEnum):
@@ -90,12 +90,13 @@ def generate(
     stage("asking")
     asked = asker.ask([passages.all[place].encoded_text for place in places])
     flaws: Counter[Flaw] = Counter()
-    questions = list(_good(passages, places, asker, asked, flaws))
+    questions = _good(passages, places, asker, asked, flaws)
     if scorer is not None and questions:
         stage("searching for them")
         found = found_in(scorer(), passages, questions, choice.k)
         flaws[Flaw.NOT_FOUND] = found.count(False)
         questions = [one for one, is_found in zip(questions, found, strict=True) if is_found]
+    questions = _distinct(questions, flaws)
     examples = [
         Example((question, passages.all[place].encoded_text), group=passages.all[place].document_id)
         for place, question in questions
@@ -106,9 +107,8 @@ def generate(
 
 def _good(
     passages: Passages, places: list[int], asker: Asker, asked: Asked, flaws: Counter[Flaw]
-) -> "list[tuple[int, str]]":
-    """The questions without a flaw, each once, with the place of their passage."""
-    seen: set[str] = set()
+) -> list[tuple[int, str]]:
+    """The questions without a flaw, with the places of their passages."""
     kept = []
     for number in sorted(asked.answers):
         answer, place = asked.answers[number], places[number]
@@ -116,14 +116,20 @@ def _good(
             flaws[Flaw.CUT_OFF if answer.cut_off else whole] += 1
             continue
         for question, flaw in examined(answer.text, passages.all[place].encoded_text):
-            if flaw is None and question.casefold() in seen:
-                flaw = Flaw.REPEATED
-            if flaw is not None:
+            if flaw is None:
+                kept.append((place, question))
+            else:
                 flaws[flaw] += 1
-                continue
-            seen.add(question.casefold())
-            kept.append((place, question))
     return kept
+
+
+def _distinct(questions: list[tuple[int, str]], flaws: Counter[Flaw]) -> list[tuple[int, str]]:
+    """Each question once: one that asks for several passages says little about any."""
+    first: dict[str, tuple[int, str]] = {}
+    for place, question in questions:
+        first.setdefault(question.casefold(), (place, question))
+    flaws[Flaw.REPEATED] += len(questions) - len(first)
+    return list(first.values())
 
 
 def _told(asker: Asker, asked: Asked, choice: Choice, flaws: Counter[Flaw], places: int) -> Json:
