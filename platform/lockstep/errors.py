@@ -54,6 +54,7 @@ LockstepError
     ├── DeviceMemoryFull      a card cannot hold a model and a batch of one passage now
     ├── WorkersUnavailable    processes on other machines or cards that are to encode
     ├── HubUnavailable        the hub that a model should come from
+    ├── ChatUnavailable       the language model that questions should come from
     └── StorageFull
 """
 
@@ -297,6 +298,10 @@ class WorkersUnavailable(Unavailable):
 
 class HubUnavailable(Unavailable):
     """The model hub does not answer."""
+
+
+class ChatUnavailable(Unavailable):
+    """The endpoint of a language model does not answer."""
 
 
 class StorageFull(Unavailable):

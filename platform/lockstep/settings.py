@@ -49,6 +49,11 @@ TEMPLATE = """\
 # query_cache = 1024         # vectors of the last queries that each model keeps; 0: none
 # query_batch = 16           # queries of callers at the same time that are encoded together
 
+# A language model that writes questions to train with: the address of an API like OpenAI's.
+# chat_url = ""               # "https://host/v1"
+# chat_model = ""
+# chat_api_key = "..."      # better in the environment: LOCKSTEP_CHAT_API_KEY
+
 # How many passages a model sees at once, and after how many documents a build can be resumed.
 # encode_batch = 32
 # batch_documents = 256
@@ -187,6 +192,9 @@ class Settings(BaseSettings):
     query_encoder: Literal["auto", "torch"] = "auto"
     query_cache: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
     query_batch: Annotated[int, Field(ge=1, le=256)] = 16
+    chat_url: str = ""
+    chat_model: str = ""
+    chat_api_key: SecretStr | None = None
     encode_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
     batch_documents: Annotated[int, Field(ge=1, le=100_000)] = 256
     token_cache_gb: Annotated[float, Field(ge=0, le=100_000)] = 4.0
@@ -302,4 +310,6 @@ def _first_problem(error: ValidationError, config: Path) -> str:
     return f"Setting '{key}' has value {problem['input']!r}: {problem['msg']}."
 
 
-_MAY_HOLD_SECRETS = frozenset({"database_url", "store_url", "store_api_key"})
+_MAY_HOLD_SECRETS = frozenset(
+    {"database_url", "store_url", "store_api_key", "chat_url", "chat_api_key"}
+)

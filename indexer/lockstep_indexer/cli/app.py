@@ -9,6 +9,7 @@ import typer
 
 import lockstep
 from lockstep_indexer.cli import (
+    advise,
     compare,
     corpus,
     demo,
@@ -17,6 +18,7 @@ from lockstep_indexer.cli import (
     evaluate,
     key,
     mcp,
+    mine,
     model,
     pairs,
     plan,
@@ -76,8 +78,10 @@ for noun in (
     train,
     qrels,
     pairs,
+    mine,
     plan,
     evaluate,
+    advise,
     reindex,
     compare,
     trial,

@@ -142,6 +142,12 @@ class Bars:
         """Say something above the bar that is to stay."""
         self.console.print(Text.assemble(("! ", "warn"), text), soft_wrap=True)
 
+    def counted(self, done: int, total: int) -> None:
+        """Show how far a stage has come of which the length is known."""
+        meter = self._meter("done", done)
+        details = [f"{done:,} of {total:,}", per_second(meter.rate())]
+        self._advance(done, total, details, meter.eta_s(total))
+
     def _meter(self, name: str, value: float) -> Meter:
         meter = self._meters.setdefault(name, Meter())
         meter.read(value)

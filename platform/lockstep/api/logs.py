@@ -164,9 +164,10 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _secrets_of(settings: Settings) -> Iterable[str]:
-    if settings.store_api_key is not None:
-        yield settings.store_api_key.get_secret_value()
-    for url in (settings.database_url, settings.store_url):
+    for key in (settings.store_api_key, settings.chat_api_key):
+        if key is not None:
+            yield key.get_secret_value()
+    for url in (settings.database_url, settings.store_url, settings.chat_url):
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):  # another part says what is wrong with it

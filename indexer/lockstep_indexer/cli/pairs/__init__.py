@@ -3,7 +3,7 @@
 import typer
 
 from lockstep_indexer.cli.options import FILLING
-from lockstep_indexer.cli.pairs import check, clicks, structure
+from lockstep_indexer.cli.pairs import check, clicks, questions, structure
 
 
 def add_to(app: typer.Typer) -> None:
@@ -12,6 +12,6 @@ def add_to(app: typer.Typer) -> None:
         epilog="Example: [cyan]lockstep pairs structure docs --output pairs.jsonl[/]",
         no_args_is_help=True,
     )
-    for source in (structure, clicks, check):
+    for source in (structure, clicks, questions, check):
         source.add_to(pairs)
     app.add_typer(pairs, name="pairs", rich_help_panel=FILLING)

@@ -1,0 +1,1 @@
+"""Advice: whether to fine-tune, and what to make of a gain."""

@@ -1,0 +1,1 @@
+"""Synthetic questions: a language model asks what a passage answers."""
