@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lockstep_indexer.cli.build_options import (
     DatatypeOption,
+    Fp8Option,
     IndexOption,
     LanguageOption,
     LateInteractionOption,
@@ -53,6 +54,7 @@ def reindex(
     quantization: QuantizationOption = "int8",
     index: IndexOption = None,
     late_interaction: LateInteractionOption = None,
+    fp8: Fp8Option = False,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = "local",
     workers: WorkersOption = None,
@@ -75,6 +77,7 @@ def reindex(
         datatype=dtype,
         quantization=quantization,
         payload_indexes=payload_indexes(index),
+        fp8=fp8,
     )
     make_engine = chosen_engine(engine, ray_address, workers)
     with session.workspace() as workspace, session.bars() as bars, showing_gates(session):

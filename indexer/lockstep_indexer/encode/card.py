@@ -6,13 +6,23 @@ import torch
 
 from lockstep.errors import DeviceMemoryFull
 from lockstep_indexer.encode.batches import Budget
-from lockstep_indexer.encode.routes import Check, go_on
+from lockstep_indexer.encode.routes import Check, RouteRefused, go_on
 
 MOST_TOKENS = 131_072  # beyond it a card gains nothing more
 _PROBE_TOKENS = 8_192
 _SHARE = 0.8  # of the free memory: the allocator needs room between its blocks
+_FP8_SINCE = (8, 9)  # compute capability
 
 Full = torch.OutOfMemoryError
+
+
+def require_fp8(device: str) -> None:
+    """Raises RouteRefused where the device does not multiply eight-bit floats."""
+    needs = "fp8 needs a CUDA card of compute capability 8.9 or newer (Ada, Hopper, Blackwell)"
+    if not device.startswith("cuda"):
+        raise RouteRefused(f"{needs}, not {device}")
+    if (has := torch.cuda.get_device_capability(device)) < _FP8_SINCE:
+        raise RouteRefused(f"{needs}; {device} has {has[0]}.{has[1]}")
 
 
 def found_budget(device: str, run: Callable[[int], None]) -> Budget:

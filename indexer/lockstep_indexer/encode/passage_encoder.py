@@ -45,12 +45,15 @@ class PassageEncoder:
         *,
         device: str | None = None,
         compile: bool = False,
+        fp8: bool = False,
     ) -> "PassageEncoder":
         """For a model in single precision on the CPU, which it uses from then on.
 
         `compile` has torch compile the model for a card: worth a minute from some million passages
-        on. Raises NotPlainTokens where the model reads more than token ids, InvalidSetting where
-        there is no such device, and EncodingFailed where no route agrees.
+        on. `fp8` lets linear layers be in eight bits where the card has them; vectors may then be
+        as far off as `precision.IN_FP8`. Raises NotPlainTokens where the model reads more than
+        token ids, InvalidSetting where there is no such device, and EncodingFailed where no route
+        agrees.
         """
         _check(model)
         chosen = usable_device(device)
@@ -59,7 +62,7 @@ class PassageEncoder:
         longest = MAX_MEASURED_TOKENS if chosen == "cpu" else _LONGEST_ON_CARD
         sample = Sample.of(model, tokenizer, longest=longest)
         choosing = Choosing(
-            model, manifest.document_prompt, _left_out(model, manifest), chosen, compile
+            model, manifest.document_prompt, _left_out(model, manifest), chosen, compile, fp8
         )
         route, report = first_that_agrees(choosing.routes(), sample)
         return cls(tokenizer, route, report, dim=manifest.dim)

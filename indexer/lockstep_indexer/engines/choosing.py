@@ -48,6 +48,7 @@ def local_engine(workspace: Workspace, generation: Generation) -> LocalEngine:
         encoder,
         lambda: workspace.artefacts.fetch(digest),
         late=generation.tokens is not None,
+        fp8=generation.version.spec.fp8,
     )
     batch = workspace.settings.batch_documents
     if not isinstance(encoding, ByTokens):
@@ -68,11 +69,17 @@ def _through_the_cache(
 
 
 def encoding_for(
-    workspace: Workspace, corpus: str, encoder: Encoder, find: Callable[[], Path], *, late: bool
+    workspace: Workspace,
+    corpus: str,
+    encoder: Encoder,
+    find: Callable[[], Path],
+    *,
+    late: bool,
+    fp8: bool,
 ) -> Encoding:
     """The fastest route that agrees, of the model whose files `find` finds; else the library.
 
-    `late`: whether vectors of tokens are encoded too.
+    `late`: whether vectors of tokens are encoded too; `fp8`: whether it may be in eight bits.
     """
     library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch)
     if late:
@@ -82,7 +89,7 @@ def encoding_for(
         return library(why=TOO_LITTLE)
     try:
         model = load_model(find(), device="cpu")  # of its own: it is changed
-        return by_tokens(model, encoder.version.manifest, encoder.device)
+        return by_tokens(model, encoder.version.manifest, encoder.device, fp8=fp8)
     except (NotPlainTokens, EncodingFailed) as error:
         return library(why=str(error))
 
@@ -97,9 +104,11 @@ def is_worth_choosing(
     return whole * manifest.size >= (WORTH_ON_CARD if on_card else WORTH_ON_CPU)
 
 
-def by_tokens(model: "SentenceTransformer", manifest: ModelManifest, device: str) -> ByTokens:
+def by_tokens(
+    model: "SentenceTransformer", manifest: ModelManifest, device: str, *, fp8: bool = False
+) -> ByTokens:
     """By a model on the CPU that nobody else uses. Raises NotPlainTokens or EncodingFailed."""
-    encoder = PassageEncoder.choose(model, manifest, device=device)
+    encoder = PassageEncoder.choose(model, manifest, device=device, fp8=fp8)
     if not device.startswith("cuda"):
         return ByTokens(encoder)
     first: Any = model[0]

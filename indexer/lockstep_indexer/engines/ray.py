@@ -131,4 +131,5 @@ def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
         device="cuda" if shape.on_card else settings.device or "cpu",
         threads=None if shape.on_card else shape.cores,
         library="" if worth else TOO_LITTLE,
+        fp8=version.spec.fp8,
     )
