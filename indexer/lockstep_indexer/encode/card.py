@@ -10,10 +10,19 @@ from lockstep_indexer.encode.routes import Check, RouteRefused, go_on
 
 MOST_TOKENS = 131_072  # beyond it a card gains nothing more
 _PROBE_TOKENS = 8_192
+_FEWEST_TOKENS = 256
 _SHARE = 0.8  # of the free memory: the allocator needs room between its blocks
 _FP8_SINCE = (8, 9)  # compute capability
 
-Full = torch.OutOfMemoryError
+# What CUDA's own libraries and the driver say where torch's allocator was not asked.
+_FULL = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a card's memory did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in _FULL)
 
 
 def require_fp8(device: str) -> None:
@@ -25,8 +34,9 @@ def require_fp8(device: str) -> None:
         raise RouteRefused(f"{needs}; {device} has {has[0]}.{has[1]}")
 
 
-def found_budget(device: str, run: Callable[[int], None]) -> Budget:
-    """The tokens of a batch that the free memory holds, going by a batch that `run` is to try.
+def found_budget(device: str, run: Callable[[int], int]) -> Budget:
+    """The tokens of a batch that the free memory holds, going by a batch that `run` is to try: of
+    as many tokens as it is given, or a few less, which it tells.
 
     Raises DeviceMemoryFull where not even a small one fits.
     """
@@ -36,16 +46,18 @@ def found_budget(device: str, run: Callable[[int], None]) -> Budget:
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         try:
-            run(tokens)
+            tried = run(tokens)
             break
-        except Full as error:
-            tokens //= 2
-            if tokens < 256:
-                raise memory_full(device, 2 * tokens) from error
+        except RuntimeError as error:
+            if not is_full(error):
+                raise
+            if tokens <= _FEWEST_TOKENS:
+                raise memory_full(device, tokens) from error
+        tokens //= 2
     used = max(1, torch.cuda.max_memory_allocated(device) - before)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
-    return Budget(max(tokens, min(MOST_TOKENS, int(_SHARE * free / used * tokens))))
+    return Budget(max(tried, min(MOST_TOKENS, int(_SHARE * free / used * tried))))
 
 
 def memory_full(device: str, tokens: int) -> DeviceMemoryFull:
@@ -75,7 +87,9 @@ def halving(
         stop = cut(start, budget.tokens)
         try:
             run(start, stop)
-        except Full as error:
+        except RuntimeError as error:
+            if not is_full(error):
+                raise
             if stop - start == 1:
                 raise memory_full(device, size(start, stop)) from error
             budget.halve(size(start, stop))

@@ -112,6 +112,8 @@ def first_that_agrees(candidates: Candidates, sample: Sample) -> tuple[Route, Ro
     """Raises EncodingFailed where none does."""
     refused: list[Refusal] = []
     for name, build in candidates:
+        route = None  # what was refused makes room for the next: its weights may be on a card
+        torch.cuda.empty_cache()
         try:
             route = build()
             cosine = sample.lowest_cosine(route)

@@ -138,8 +138,8 @@ class PackedRoute:
         return found_budget(self._device, lambda tokens: self._try(tokens, longest))
 
     @torch.inference_mode()
-    def _try(self, tokens: int, longest: int) -> None:
-        """A batch of as many tokens, as passages of the greatest length."""
+    def _try(self, tokens: int, longest: int) -> int:
+        """A batch of as many tokens, as passages of the greatest length; how many there were."""
         length = min(longest, tokens)
         count = max(1, tokens // length)
         passages = Tokens(
@@ -148,3 +148,4 @@ class PackedRoute:
         slab = self._slabs.load(passages)
         self._slabs.await_loaded()
         self._batch(slab, 0, count)
+        return count * length

@@ -14,8 +14,10 @@ from lockstep_indexer.engines.ahead import Ahead
 from lockstep_indexer.engines.choosing import (
     CARD_DOCUMENTS,
     TOO_LITTLE,
+    WORTH_COMPILING,
     is_worth_choosing,
     local_engine,
+    whole_work,
 )
 from lockstep_indexer.engines.local import WAITING
 from lockstep_indexer.engines.port import BuildEngine, MakeEngine
@@ -122,7 +124,8 @@ def by_ray(options: RayOptions) -> MakeEngine:
 def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
     settings, version = workspace.settings, generation.version
     model = generation.encoder.version
-    worth = is_worth_choosing(workspace, version.corpus, model.manifest, on_card=shape.on_card)
+    work = whole_work(workspace, version.corpus, model.manifest)
+    worth = is_worth_choosing(work, on_card=shape.on_card)
     return Work(
         artefacts_url=settings.resolved_artefacts_url(),
         model=model,
@@ -131,5 +134,6 @@ def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
         device="cuda" if shape.on_card else settings.device or "cpu",
         threads=None if shape.on_card else shape.cores,
         library="" if worth else TOO_LITTLE,
+        compile=work / shape.workers >= WORTH_COMPILING,
         fp8=version.spec.fp8,
     )

@@ -1,4 +1,4 @@
-"""Linear layers in eight bits: near to what they were, and only where a machine has such a thing."""
+"""Linear layers in eight bits: near to what they were, and only where a card has such a thing."""
 
 import copy
 from pathlib import Path
