@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from lockstep.errors import DeviceMemoryFull
+from lockstep.models.device_memory import is_full, memory_full
 from lockstep_indexer.encode.batches import Budget
 from lockstep_indexer.encode.routes import Check, RouteRefused, go_on
 
@@ -13,16 +14,6 @@ _PROBE_TOKENS = 8_192
 _FEWEST_TOKENS = 256
 _SHARE = 0.8  # of the free memory: the allocator needs room between its blocks
 _FP8_SINCE = (8, 9)  # compute capability
-
-# What CUDA's own libraries and the driver say where torch's allocator was not asked.
-_FULL = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a card's memory did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in _FULL)
 
 
 def require_fp8(device: str) -> None:
@@ -52,21 +43,12 @@ def found_budget(device: str, run: Callable[[int], int]) -> Budget:
             if not is_full(error):
                 raise
             if tokens <= _FEWEST_TOKENS:
-                raise memory_full(device, tokens) from error
+                raise _too_many(device, tokens) from error
         tokens //= 2
     used = max(1, torch.cuda.max_memory_allocated(device) - before)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return Budget(max(tried, min(MOST_TOKENS, int(_SHARE * free / used * tried))))
-
-
-def memory_full(device: str, tokens: int) -> DeviceMemoryFull:
-    free, total = torch.cuda.mem_get_info(device)
-    return DeviceMemoryFull(
-        f"A batch of {tokens} tokens does not fit on {device}: {free >> 20} of {total >> 20} MiB "
-        "are free.",
-        next_step="End what else runs on the card, take passages of fewer tokens, or use cpu.",
-    )
 
 
 def halving(
@@ -91,9 +73,13 @@ def halving(
             if not is_full(error):
                 raise
             if stop - start == 1:
-                raise memory_full(device, size(start, stop)) from error
+                raise _too_many(device, size(start, stop)) from error
             budget.halve(size(start, stop))
         else:
             start = stop
             continue
         torch.cuda.empty_cache()  # after the error, whose traceback holds the batch's tensors
+
+
+def _too_many(device: str, tokens: int) -> DeviceMemoryFull:
+    return memory_full(device, f"A batch of {tokens} tokens")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lockstep_indexer.encode.card import is_full
+from lockstep.models.device_memory import is_full
 from lockstep_indexer.encode.precision import has_bfloat16
 
 _SIZE_ON_CARD, _SIZE, _LEAST_SIZE = 8192, 2048, 1024

@@ -9,12 +9,12 @@ import pytest
 import torch
 from encoder_families import family_model, manifest_of
 
-from lockstep.errors import DeviceMemoryFull, EncodingFailed, InvalidSetting
+from lockstep.errors import DeviceMemoryFull, EncodingFailed, InvalidInput, InvalidSetting
 from lockstep.models import openvino_form
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector, cosines
 from lockstep.testing import nan_model
-from lockstep_indexer.encode import card, compiled
+from lockstep_indexer.encode import card, compiled, passage_encoder
 from lockstep_indexer.encode.batches import Budget
 from lockstep_indexer.encode.choice import first_that_agrees
 from lockstep_indexer.encode.numerics import Sample
@@ -72,6 +72,16 @@ def test_odd_texts_get_the_librarys_vectors_in_their_order(
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert vectors.tobytes() == encoder.encode_texts(_TEXTS).tobytes()
     assert encoder.encode_texts([]).shape == (0, 32)
+
+
+def test_texts_that_are_tokenized_ahead_keep_their_order(
+    encoder: PassageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoder.encode_texts(_TEXTS)
+    monkeypatch.setattr(passage_encoder, "_TEXTS_AHEAD", 3)
+    assert cosines(encoder.encode_texts(_TEXTS), whole).min() >= 0.9999
+    with pytest.raises(InvalidInput, match="lone surrogate"):
+        encoder.encode_texts([*_TEXTS, "\ud800"])
 
 
 def test_longer_passages_than_were_compared_go_the_exact_way(
