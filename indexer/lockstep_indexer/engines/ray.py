@@ -1,7 +1,7 @@
 """The engine of many machines and cards: Ray workers encode, this process reads and writes."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ from lockstep.corpus.documents import Change
 from lockstep.index.engine import Built, documents_of, read
 from lockstep.index.generation import Generation
 from lockstep.index.stages import POINTS
+from lockstep.settings import Settings
 from lockstep_indexer.engines.ahead import Ahead
 from lockstep_indexer.engines.choosing import (
     CARD_DOCUMENTS,
@@ -119,6 +120,16 @@ def by_ray(options: RayOptions) -> MakeEngine:
     """Raises LockstepError where Ray is not installed: before a model is loaded."""
     library()
     return partial(ray_engine, options=options)
+
+
+@contextmanager
+def joined(options: RayOptions, settings: Settings) -> Iterator[None]:
+    """Have this process join Ray, with room for the workers; an engine that is made meanwhile uses
+    it. Raises WorkersUnavailable, InvalidSetting or InvalidInput.
+    """
+    with closing(Cluster.connect(options.address)) as cluster:
+        cluster.shape(options.workers, settings.device)
+        yield
 
 
 def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
