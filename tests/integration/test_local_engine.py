@@ -23,7 +23,7 @@ from lockstep.index.stages import STAGES
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector
 from lockstep_indexer.build.plan import plan
-from lockstep_indexer.build.reindex import Listener, reindex
+from lockstep_indexer.build.reindex import Listener, _applied, reindex
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
 from lockstep_indexer.encode.routes import Check
 from lockstep_indexer.encode.tokenizing import NotPlainTokens
@@ -99,18 +99,13 @@ def test_what_is_written_during_a_build_is_encoded_the_same_way(
             changed = [document(number, revision=7) for number in range(10, 10 + written[-1])]
             workspace.corpora.write(CORPUS, changed)
 
-    done = reindex(
-        workspace,
-        CORPUS,
-        workspace.models.resolve("tiny@1"),
-        SpecOptions(prefilter_dim=4),
-        listener=Listener(progress=progress),
-        make_engine=lambda *_: LocalEngine(fast, 32, BATCH),
-    )
+    generation, listener = begun(workspace), Listener(progress=progress)
+    with workspace.leases.hold(generation.collection) as lease:
+        done = _applied(workspace, generation, lease, listener, LocalEngine(fast, 32, BATCH))
     assert written == [BATCH, BATCH - 1]
-    assert done.version.applied_seq == head + BATCH
-    assert done.progress == seen[-1]
-    assert (done.progress.documents, done.progress.deleted) == (DOCUMENTS - 2 + BATCH, 2)
+    assert workspace.catalog.get(CORPUS, generation.version.number).applied_seq == head + BATCH
+    assert done == seen[-1]
+    assert (done.documents, done.deleted) == (DOCUMENTS - 2 + BATCH, 2)
     assert [each.documents for each in seen] == sorted({each.documents for each in seen})
 
 
