@@ -1,7 +1,8 @@
 """Encoding passages in bulk: Lockstep's routes beside SentenceTransformer.encode, in one run.
 
     python -m benchmarks.encode [--model bert-base|bert-large|minilm|FOLDER] [--texts N]
-                                [--data DIR --collection medquad] [--device cuda:0] [--compile]
+                                [--data DIR --collection medquad] [--device cuda:0]
+                                [--compile] [--fp8]
 
 The named models have those shapes and random weights. The texts are pieces of Python's standard
 library, about 250 tokens each, or documents of a BEIR folder. The ways take turns; each row is its
@@ -27,6 +28,7 @@ from benchmarks.encoder_shapes import SHAPES, random_model
 from lockstep.models.loading import load_model, usable_device
 from lockstep.models.manifest import ModelManifest
 from lockstep.models.vectors import Vector, cosines
+from lockstep_indexer.encode.card import require_fp8
 from lockstep_indexer.encode.ceiling import flops, matmul_ceiling
 from lockstep_indexer.encode.compiled import CompiledModels
 from lockstep_indexer.encode.packed import PackedRoute
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--collection", default="medquad")
     parser.add_argument("--device", help="the best there is if none is named")
     parser.add_argument("--compile", action="store_true", help="by torch, on a card")
+    parser.add_argument("--fp8", action="store_true", help="linear layers in eight bits as well")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--all", action="store_true", help="the other routes as well")
     asked = parser.parse_args()
@@ -86,6 +89,7 @@ def main() -> None:
     ways = library_ways(model, texts, device) | {
         f"Lockstep, cold: {encoder.name}": lambda: encoder.encode_texts(texts),
         f"Lockstep, tokens cached: {encoder.name}": lambda: encoder.encode(tokens),
+        **(in_fp8(model, tokens, device) if asked.fp8 else {}),
         **(other_routes(model, tokens, device) if asked.all else {}),
     }
     show(ways, tokens, flops(model[0].model.config, tokens.lengths), device, asked.rounds)
@@ -118,6 +122,16 @@ def library_ways(model: Any, texts: Sequence[str], device: str) -> dict[str, Enc
     return ways
 
 
+def in_fp8(model: Any, tokens: Tokens, device: str) -> dict[str, Encode]:
+    """Compiled, as what surrounds the products would eat up the gain."""
+
+    def build() -> Route:
+        require_fp8(device)
+        return PackedRoute(model, device=device, dtype=torch.bfloat16, compiled=True, fp8=True)
+
+    return by_routes([build], tokens)
+
+
 def other_routes(model: Any, tokens: Tokens, device: str) -> dict[str, Encode]:
     """What was not chosen, tokens cached; without those that this model or machine has not."""
     kinds: list[Callable[[], Route]] = []
@@ -131,6 +145,11 @@ def other_routes(model: Any, tokens: Tokens, device: str) -> dict[str, Encode]:
         kinds.append(partial(PaddedRoute, model, dtype=torch.bfloat16))
         compiled = CompiledModels(model, "", 0)
         kinds += [partial(compiled.route, each, exact) for each in CompiledModels.precisions()]
+    return by_routes(kinds, tokens)
+
+
+def by_routes(kinds: Sequence[Callable[[], Route]], tokens: Tokens) -> dict[str, Encode]:
+    """Tokens cached, by those of the routes that this model and machine have."""
     ways: dict[str, Encode] = {}
     for build in kinds:
         try:

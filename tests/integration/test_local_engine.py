@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actions import add_model, fill, fork_server, run_fast_reindex
+from actions import add_model, document, fill, fork_server, run_fast_reindex
 from builds import MANY, applied, assert_same, begun, contents, drawn_ahead
 from workspaces import CORPUS, new_root
 
@@ -23,7 +23,7 @@ from lockstep.index.stages import STAGES
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector
 from lockstep_indexer.build.plan import plan
-from lockstep_indexer.build.reindex import reindex
+from lockstep_indexer.build.reindex import Listener, _applied, reindex
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
 from lockstep_indexer.encode.routes import Check
 from lockstep_indexer.encode.tokenizing import NotPlainTokens
@@ -82,6 +82,31 @@ def test_the_points_are_those_of_one_by_one(workspace: Workspace, fast: Encoding
         assert record.dense is not None
         assert other.dense is not None
         assert np.dot(record.dense, other.dense) > 0.999
+
+
+def test_what_is_written_during_a_build_is_encoded_the_same_way(
+    workspace: Workspace, fast: Encoding
+) -> None:
+    """As long as there is a batch of it; the rest is caught up with before a promotion."""
+    head = workspace.corpora.head_seq(CORPUS)
+    written: list[int] = []
+    seen: list[Progress] = []
+
+    def progress(now: Progress) -> None:
+        seen.append(now)
+        if now.applied_seq == now.head_seq and len(written) < 2:
+            written.append(BATCH if not written else BATCH - 1)
+            changed = [document(number, revision=7) for number in range(10, 10 + written[-1])]
+            workspace.corpora.write(CORPUS, changed)
+
+    generation, listener = begun(workspace), Listener(progress=progress)
+    with workspace.leases.hold(generation.collection) as lease:
+        done = _applied(workspace, generation, lease, listener, LocalEngine(fast, 32, BATCH))
+    assert written == [BATCH, BATCH - 1]
+    assert workspace.catalog.get(CORPUS, generation.version.number).applied_seq == head + BATCH
+    assert done == seen[-1]
+    assert (done.documents, done.deleted) == (DOCUMENTS - 2 + BATCH, 2)
+    assert [each.documents for each in seen] == sorted({each.documents for each in seen})
 
 
 def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(

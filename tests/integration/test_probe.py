@@ -85,6 +85,22 @@ def test_vectors_that_belong_to_other_documents_are_noticed(workspace: Workspace
     assert "encoded again, do not agree" in problems(workspace)
 
 
+def test_an_index_whose_build_was_allowed_eight_bits_may_be_as_far_off(
+    workspace: Workspace,
+) -> None:
+    live = generation(workspace, 1)
+    coarse = replace(live.version, spec=replace(live.version.spec, fp8=True))
+    right = points(live, *range(100))
+    noise = np.random.default_rng(0).standard_normal(right.dense.shape).astype(np.float32)
+    noise *= 0.12 / np.linalg.norm(noise, axis=1, keepdims=True)  # cosine .993
+    workspace.store.upsert("docs--v0001", replace(right, dense=right.dense + noise))
+    assert "at least 0.999 expected" in problems(workspace)
+    assert workspace.prober.check(replace(live, version=coarse), 100).problems == ()
+    workspace.store.upsert("docs--v0001", replace(right, dense=np.roll(right.dense, 1, axis=0)))
+    wrong = " ".join(workspace.prober.check(replace(live, version=coarse), 100).problems)
+    assert "at least 0.98 expected" in wrong
+
+
 def test_vectors_of_another_model_are_noticed(workspace: Workspace, tmp_path: Path) -> None:
     build_next(workspace, tmp_path, seed=2, promote=False)
     foreign = points(generation(workspace, 2), *range(100))

@@ -111,6 +111,7 @@ class Plan:
         )
         for spec in (there, here):
             spec.setdefault("payload_indexes", {})
+            spec.setdefault("fp8", False)
             spec["late_interaction"] = (spec.get("late_interaction") or {}).get("model")
         return {key: (there[key], here[key]) for key in here if there[key] != here[key]}
 
@@ -201,7 +202,9 @@ def _planned(
 def _encoding_for(workspace: Workspace, corpus: str, model: Examined, spec: IndexSpec) -> Encoding:
     """The way that a build would take."""
     late = spec.late_interaction is not None
-    return encoding_for(workspace, corpus, model.encoder, lambda: model.folder, late=late)
+    return encoding_for(
+        workspace, corpus, model.encoder, lambda: model.folder, late=late, fp8=spec.fp8
+    )
 
 
 def _known(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 from lockstep.bootstrap import Workspace
@@ -18,7 +19,7 @@ from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation, splitter_for
 from lockstep.index.leases import Lease
 from lockstep.index.probe import ProbeReport
-from lockstep.index.rollouts import Swap
+from lockstep.index.rollouts import MAX_PASSES, Swap
 from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import measure_average_length
@@ -207,12 +208,36 @@ def _build(
     engine: BuildEngine,
 ) -> Progress:
     listener.stage("encoding")
-    applier = replace(workspace.applier, batch_documents=engine.batch_documents)
-    progress = applier.apply(generation, lease, report=listener.progress, engine=engine)
+    progress = _applied(workspace, generation, lease, listener, engine)
     listener.stage("optimising")
     workspace.store.optimize(generation.collection)
     workspace.store.flush(generation.collection)
     return progress
+
+
+def _applied(
+    workspace: Workspace,
+    generation: Generation,
+    lease: Lease,
+    listener: Listener,
+    engine: BuildEngine,
+) -> Progress:
+    """Up to the head of the log, and what was written meanwhile: catching up would encode it by the
+    library, as live writes are.
+    """
+    version, batch = generation.version, engine.batch_documents
+    applier = replace(workspace.applier, batch_documents=batch)
+    progress = applier.apply(generation, lease, report=listener.progress, engine=engine)
+    passes = 1
+    while passes < MAX_PASSES and applier.lag(version.corpus, version.number) >= batch:
+        report = partial(_report_after, progress, listener)
+        more = applier.apply(generation, lease, report=report, engine=engine)
+        progress, passes = progress.then(more), passes + 1
+    return progress
+
+
+def _report_after(before: Progress, listener: Listener, later: Progress) -> None:
+    listener.progress(before.then(later))
 
 
 def _prove(workspace: Workspace, generation: Generation, listener: Listener) -> ProbeReport:

@@ -1,10 +1,15 @@
 """The options that say what encodes a corpus: this process, or workers on cards and machines."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from lockstep.settings import Settings
     from lockstep_indexer.engines.port import MakeEngine
 
 _PANEL = "What encodes"
@@ -43,15 +48,26 @@ WorkersOption = Annotated[
 ]
 
 
-def chosen_engine(engine: EngineName, address: str, workers: int | None) -> "MakeEngine":
+@dataclass(frozen=True)
+class ChosenEngine:
+    """What makes the engine of a build."""
+
+    make: "MakeEngine"
+    # To be entered before a build is recorded. Raises what keeps the engine from being made at all:
+    # WorkersUnavailable, InvalidSetting, InvalidInput.
+    reached: Callable[["Settings"], AbstractContextManager[None]]
+
+
+def chosen_engine(engine: EngineName, address: str, workers: int | None) -> ChosenEngine:
     """Raises BadParameter, or LockstepError where a package is missing."""
     if engine == "local":
         from lockstep_indexer.engines.choosing import local_engine
 
         if workers is not None:
             raise typer.BadParameter("--workers goes with --engine ray.")
-        return local_engine
-    from lockstep_indexer.engines.ray import by_ray
+        return ChosenEngine(local_engine, lambda _: nullcontext())
+    from lockstep_indexer.engines.ray import by_ray, joined
     from lockstep_indexer.engines.ray_cluster import RayOptions
 
-    return by_ray(RayOptions(address, workers))
+    options = RayOptions(address, workers)
+    return ChosenEngine(by_ray(options), partial(joined, options))

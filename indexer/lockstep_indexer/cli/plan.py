@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lockstep_indexer.cli.build_options import (
     DatatypeOption,
+    Fp8Option,
     IndexOption,
     LanguageOption,
     LateInteractionOption,
@@ -50,6 +51,7 @@ def plan(
     quantization: QuantizationOption = "int8",
     index: IndexOption = None,
     late_interaction: LateInteractionOption = None,
+    fp8: Fp8Option = False,
 ) -> None:
     """Say what a reindex would take, and change nothing.
 
@@ -68,6 +70,7 @@ def plan(
         datatype=dtype,
         quantization=quantization,
         payload_indexes=payload_indexes(index),
+        fp8=fp8,
     )
     with session.workspace() as workspace, session.bars() as bars:
         if late_interaction is not None:

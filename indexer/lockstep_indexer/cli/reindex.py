@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lockstep_indexer.cli.build_options import (
     DatatypeOption,
+    Fp8Option,
     IndexOption,
     LanguageOption,
     LateInteractionOption,
@@ -53,6 +54,7 @@ def reindex(
     quantization: QuantizationOption = "int8",
     index: IndexOption = None,
     late_interaction: LateInteractionOption = None,
+    fp8: Fp8Option = False,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = "local",
     workers: WorkersOption = None,
@@ -75,8 +77,9 @@ def reindex(
         datatype=dtype,
         quantization=quantization,
         payload_indexes=payload_indexes(index),
+        fp8=fp8,
     )
-    make_engine = chosen_engine(engine, ray_address, workers)
+    chosen = chosen_engine(engine, ray_address, workers)
     with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
         bars.stage("loading the model")
@@ -86,15 +89,16 @@ def reindex(
         workspace.encoders.get(version.ref)
         listener = Listener(stage=bars.stage, progress=bars.applied)
         live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
-        result = build(
-            workspace,
-            corpus,
-            version,
-            options,
-            promote=promote,
-            listener=listener,
-            make_engine=make_engine,
-        )
+        with chosen.reached(workspace.settings):
+            result = build(
+                workspace,
+                corpus,
+                version,
+                options,
+                promote=promote,
+                listener=listener,
+                make_engine=chosen.make,
+            )
     session.show(_json(result), *_rendered(result), *_without(live, result.version))
 
 

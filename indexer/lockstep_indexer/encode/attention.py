@@ -40,10 +40,10 @@ def packed_attention(
     window = _window(module, sliding_window)
     flat = [states[0].transpose(0, 1) for states in (query, key, value)]  # (tokens, heads, dim)
     starts = kwargs["cu_seq_lens_q"]
-    if query.device.type == "cuda":
-        output = _by_kernel(flat, starts, kwargs["max_length_q"], scaling, window)
-    else:
+    if query.device.type == "cpu":
         output = _by_passage(flat, starts, scaling, window)
+    else:
+        output = _by_kernel(flat, starts, kwargs["max_length_q"], scaling, window)
     return output[None], None
 
 

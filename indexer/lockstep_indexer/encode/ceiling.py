@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lockstep.models.device_memory import is_full
 from lockstep_indexer.encode.precision import has_bfloat16
+
+_SIZE_ON_CARD, _SIZE, _LEAST_SIZE = 8192, 2048, 1024
 
 
 def flops(config: Any, lengths: NDArray[np.int64]) -> float:
@@ -26,12 +29,27 @@ def flops(config: Any, lengths: NDArray[np.int64]) -> float:
 
 
 def matmul_ceiling(device: str) -> float:
-    """FLOP/s of one large product of matrices, in the fastest format that models are run in."""
+    """FLOP/s of one large product of matrices, in the fastest format that models are run in.
+
+    NaN where a card has not even the memory for a small one.
+    """
+    size = _SIZE_ON_CARD if device.startswith("cuda") else _SIZE
+    while size >= _LEAST_SIZE:
+        try:
+            return _matmul_rate(device, size)
+        except RuntimeError as error:
+            if not is_full(error):
+                raise
+        torch.cuda.empty_cache()
+        size //= 2
+    return float("nan")
+
+
+def _matmul_rate(device: str, size: int) -> float:
     on_card = device.startswith("cuda")
-    size = 8192 if on_card else 2048
     half = on_card or has_bfloat16()
     dtype = (torch.float16 if on_card else torch.bfloat16) if half else torch.float32
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     fastest = float("inf")
     for _ in range(10):
         started = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lockstep.errors import EncodingFailed
+from lockstep_indexer.encode.card import require_fp8
 from lockstep_indexer.encode.compiled import CompiledModels
 from lockstep_indexer.encode.numerics import Sample
 from lockstep_indexer.encode.packed import PackedRoute
@@ -46,15 +47,20 @@ class RouteReport:
 
 @dataclass(frozen=True)
 class Choosing:
-    """What there is to choose for. `compile` is torch's compiler, which takes a minute."""
+    """What there is to choose for. `compile` is torch's compiler, which takes a minute; `fp8` says
+    that linear layers may be in eight bits, which pays for large models, and only compiled.
+    """
 
     model: "SentenceTransformer"  # in single precision, on the CPU
     prompt: str
     prompt_tokens: int  # that pooling leaves out
     device: str
     compile: bool
+    fp8: bool = False
 
     def routes(self) -> Candidates:
+        if self.fp8:
+            yield "packed and compiled, fp8 linear layers", self._in_fp8
         if self.device.startswith("cuda"):
             yield from self._on_card()
         elif self.device != "cpu":
@@ -80,13 +86,18 @@ class Choosing:
             yield "padded, bfloat16", partial(self._padded, torch.bfloat16, "cpu")
         yield "padded, float32", lambda: exact
 
-    def _packed(self, dtype: torch.dtype, *, compiled: bool = False) -> Route:
+    def _in_fp8(self) -> Route:
+        require_fp8(self.device)
+        return self._packed(torch.bfloat16, compiled=True, fp8=True)
+
+    def _packed(self, dtype: torch.dtype, *, compiled: bool = False, fp8: bool = False) -> Route:
         return PackedRoute(
             self.model,
             prompt_tokens=self.prompt_tokens,
             device=self.device,
             dtype=dtype,
             compiled=compiled,
+            fp8=fp8,
         )
 
     def _padded(self, dtype: torch.dtype, device: str) -> Route:
@@ -101,6 +112,8 @@ def first_that_agrees(candidates: Candidates, sample: Sample) -> tuple[Route, Ro
     """Raises EncodingFailed where none does."""
     refused: list[Refusal] = []
     for name, build in candidates:
+        route = None  # what was refused makes room for the next: its weights may be on a card
+        torch.cuda.empty_cache()
         try:
             route = build()
             cosine = sample.lowest_cosine(route)

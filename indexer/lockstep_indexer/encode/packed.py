@@ -8,6 +8,7 @@ import torch
 from lockstep.models.vectors import Vector
 from lockstep_indexer.encode.batches import Budget, longest_first, packed_end, restored
 from lockstep_indexer.encode.card import found_budget, halving
+from lockstep_indexer.encode.fp8 import use_fp8
 from lockstep_indexer.encode.precision import least_cosine, unit
 from lockstep_indexer.encode.routes import Check, RouteRefused, go_on
 from lockstep_indexer.encode.slabs import Slab, Slabs
@@ -40,11 +41,13 @@ class PackedRoute:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         compiled: bool = False,
+        fp8: bool = False,
         budget: Budget | None = None,
     ) -> None:
+        """`fp8` is of the linear layers; all else is in `dtype`, which is bfloat16 then."""
         try:
             Parts.of(model)  # before anything is copied
-            as_it_is = device == "cpu" and dtype == torch.float32
+            as_it_is = device == "cpu" and dtype == torch.float32 and not fp8
             copied = shared_copy(model) if as_it_is else moved_copy(model, device, dtype)
             self._parts = Parts.of(copied.eval())
             use_packed_attention(self._parts.transformer.model)
@@ -53,12 +56,15 @@ class PackedRoute:
         for module in self._parts.tail:
             module.float()
         inner = self._parts.transformer.model
+        if fp8 and not use_fp8(inner):
+            raise RouteRefused("it has no linear layers of sizes that fp8 takes")
         self._forward: Any = torch.compile(inner, dynamic=True) if compiled else inner
         self._prompt_tokens = prompt_tokens
         self._device = device
         kind = "packed and compiled" if compiled else "packed"
-        self.name = f"{kind}, {str(dtype).removeprefix('torch.')}, on {device}"
-        self.min_cosine = least_cosine(device)
+        layers = " with fp8 linear layers" if fp8 else ""
+        self.name = f"{kind}, {str(dtype).removeprefix('torch.')}{layers}, on {device}"
+        self.min_cosine = least_cosine(device, fp8=fp8)
         self._slabs = Slabs(device)
         self._budget = budget or self._found()
 
@@ -132,8 +138,8 @@ class PackedRoute:
         return found_budget(self._device, lambda tokens: self._try(tokens, longest))
 
     @torch.inference_mode()
-    def _try(self, tokens: int, longest: int) -> None:
-        """A batch of as many tokens, as passages of the greatest length."""
+    def _try(self, tokens: int, longest: int) -> int:
+        """A batch of as many tokens, as passages of the greatest length; how many there were."""
         length = min(longest, tokens)
         count = max(1, tokens // length)
         passages = Tokens(
@@ -142,3 +148,4 @@ class PackedRoute:
         slab = self._slabs.load(passages)
         self._slabs.await_loaded()
         self._batch(slab, 0, count)
+        return count * length

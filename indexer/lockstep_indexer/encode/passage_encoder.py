@@ -1,6 +1,7 @@
 """Passages to vectors by the fastest route that agrees with the library."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from lockstep_indexer.encode.tokens import Tokens
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_TEXTS_AHEAD = 2_048  # that are tokenized while as many are encoded
 _LONGEST_ON_CARD = 8_192  # tokens that are compared; longer ones would take minutes on a CPU
 
 
@@ -45,12 +47,15 @@ class PassageEncoder:
         *,
         device: str | None = None,
         compile: bool = False,
+        fp8: bool = False,
     ) -> "PassageEncoder":
         """For a model in single precision on the CPU, which it uses from then on.
 
         `compile` has torch compile the model for a card: worth a minute from some million passages
-        on. Raises NotPlainTokens where the model reads more than token ids, InvalidSetting where
-        there is no such device, and EncodingFailed where no route agrees.
+        on. `fp8` lets linear layers be in eight bits where the card has them; vectors may then be
+        as far off as `precision.IN_FP8`. Raises NotPlainTokens where the model reads more than
+        token ids, InvalidSetting where there is no such device, and EncodingFailed where no route
+        agrees.
         """
         _check(model)
         chosen = usable_device(device)
@@ -59,7 +64,7 @@ class PassageEncoder:
         longest = MAX_MEASURED_TOKENS if chosen == "cpu" else _LONGEST_ON_CARD
         sample = Sample.of(model, tokenizer, longest=longest)
         choosing = Choosing(
-            model, manifest.document_prompt, _left_out(model, manifest), chosen, compile
+            model, manifest.document_prompt, _left_out(model, manifest), chosen, compile, fp8
         )
         route, report = first_that_agrees(choosing.routes(), sample)
         return cls(tokenizer, route, report, dim=manifest.dim)
@@ -91,8 +96,19 @@ class PassageEncoder:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vector:
-        """Tokenized and encoded. Raises InvalidInput too."""
-        return self.encode(self.tokenizer.tokens(texts))
+        """Tokenized and encoded, the next some thousands of texts tokenized while these are
+        encoded. Raises InvalidInput too.
+        """
+        starts = range(0, max(1, len(texts)), _TEXTS_AHEAD)
+        first, *more = (texts[start : start + _TEXTS_AHEAD] for start in starts)
+        vectors = []
+        with ThreadPoolExecutor(1, "tokenizer") as tokenizing:
+            coming = tokenizing.submit(self.tokenizer.tokens, first)
+            for following in (*more, ()):
+                tokens = coming.result()
+                coming = tokenizing.submit(self.tokenizer.tokens, following)
+                vectors.append(self.encode(tokens))
+        return np.concatenate(vectors)
 
 
 def _check(model: "SentenceTransformer") -> None:

@@ -64,7 +64,7 @@ def moved_copy(
     moved = copy.deepcopy(model)
     for weight in moved.parameters():
         if weight.dtype.is_floating_point:
-            weight.data = weight.data.to(device=device, dtype=dtype)
+            weight.data = weight.data.to(dtype)
     return moved.to(device)
 
 

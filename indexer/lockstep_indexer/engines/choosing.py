@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # encoding 30,000 documents of that kind by a BERT-base takes as long as choosing.
 WORTH_ON_CPU = 1e13
 WORTH_ON_CARD = 1e16
+# From where on a card saves more than the minute that torch takes to compile the model: ten minutes
+# of a BERT-base, of which a tenth is saved.
+WORTH_COMPILING = 2e18
 _SAMPLE = 32
 TOO_LITTLE = "there is too little to encode for choosing a faster way"
 
@@ -53,6 +56,7 @@ def local_engine(
         encoder,
         find or (lambda: workspace.artefacts.fetch(digest)),
         late=generation.tokens is not None,
+        fp8=generation.version.spec.fp8,
     )
     batch = workspace.settings.batch_documents
     if not isinstance(encoding, ByTokens):
@@ -73,38 +77,57 @@ def _through_the_cache(
 
 
 def encoding_for(
-    workspace: Workspace, corpus: str, encoder: Encoder, find: Callable[[], Path], *, late: bool
+    workspace: Workspace,
+    corpus: str,
+    encoder: Encoder,
+    find: Callable[[], Path],
+    *,
+    late: bool,
+    fp8: bool,
 ) -> Encoding:
     """The fastest route that agrees, of the model whose files `find` finds; else the library.
 
-    `late`: whether vectors of tokens are encoded too.
+    `late`: whether vectors of tokens are encoded too; `fp8`: whether it may be in eight bits.
     """
     library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch)
     if late:
         return library(why="the vectors of tokens come from it")
-    on_card = encoder.device.startswith("cuda")
-    if not is_worth_choosing(workspace, corpus, encoder.version.manifest, on_card=on_card):
+    manifest = encoder.version.manifest
+    work = whole_work(workspace, corpus, manifest)
+    if not is_worth_choosing(work, on_card=encoder.device.startswith("cuda")):
         return library(why=TOO_LITTLE)
     try:
         model = load_model(find(), device="cpu")  # of its own: it is changed
-        return by_tokens(model, encoder.version.manifest, encoder.device)
+        compile = work >= WORTH_COMPILING
+        return by_tokens(model, manifest, encoder.device, compile=compile, fp8=fp8)
     except (NotPlainTokens, EncodingFailed) as error:
         return library(why=str(error))
 
 
-def is_worth_choosing(
-    workspace: Workspace, corpus: str, manifest: ModelManifest, *, on_card: bool
-) -> bool:
-    """By what the whole corpus takes: a build that goes on must encode as it has begun to."""
+def is_worth_choosing(work: float, *, on_card: bool) -> bool:
+    return work >= (WORTH_ON_CARD if on_card else WORTH_ON_CPU)
+
+
+def whole_work(workspace: Workspace, corpus: str, manifest: ModelManifest) -> float:
+    """Characters times bytes of the model: of the whole corpus, as a build that goes on must encode
+    as it has begun to.
+    """
     documents = workspace.corpora.sample(corpus, _SAMPLE, seed=0)
     characters = sum(len(each.title) + len(each.text) for each in documents)
     whole = workspace.corpora.count(corpus) * characters / max(1, len(documents))
-    return whole * manifest.size >= (WORTH_ON_CARD if on_card else WORTH_ON_CPU)
+    return whole * manifest.size
 
 
-def by_tokens(model: "SentenceTransformer", manifest: ModelManifest, device: str) -> ByTokens:
+def by_tokens(
+    model: "SentenceTransformer",
+    manifest: ModelManifest,
+    device: str,
+    *,
+    compile: bool = False,
+    fp8: bool = False,
+) -> ByTokens:
     """By a model on the CPU that nobody else uses. Raises NotPlainTokens or EncodingFailed."""
-    encoder = PassageEncoder.choose(model, manifest, device=device)
+    encoder = PassageEncoder.choose(model, manifest, device=device, compile=compile, fp8=fp8)
     if not device.startswith("cuda"):
         return ByTokens(encoder)
     first: Any = model[0]

@@ -1,7 +1,7 @@
 """The engine of many machines and cards: Ray workers encode, this process reads and writes."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +10,15 @@ from lockstep.corpus.documents import Change
 from lockstep.index.engine import Built, documents_of, read
 from lockstep.index.generation import Generation
 from lockstep.index.stages import POINTS
+from lockstep.settings import Settings
 from lockstep_indexer.engines.ahead import Ahead
 from lockstep_indexer.engines.choosing import (
     CARD_DOCUMENTS,
     TOO_LITTLE,
+    WORTH_COMPILING,
     is_worth_choosing,
     local_engine,
+    whole_work,
 )
 from lockstep_indexer.engines.local import WAITING
 from lockstep_indexer.engines.port import BuildEngine, MakeEngine
@@ -119,10 +122,21 @@ def by_ray(options: RayOptions) -> MakeEngine:
     return partial(ray_engine, options=options)
 
 
+@contextmanager
+def joined(options: RayOptions, settings: Settings) -> Iterator[None]:
+    """Have this process join Ray, with room for the workers; an engine that is made meanwhile uses
+    it. Raises WorkersUnavailable, InvalidSetting or InvalidInput.
+    """
+    with closing(Cluster.connect(options.address)) as cluster:
+        cluster.shape(options.workers, settings.device)
+        yield
+
+
 def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
     settings, version = workspace.settings, generation.version
     model = generation.encoder.version
-    worth = is_worth_choosing(workspace, version.corpus, model.manifest, on_card=shape.on_card)
+    work = whole_work(workspace, version.corpus, model.manifest)
+    worth = is_worth_choosing(work, on_card=shape.on_card)
     return Work(
         artefacts_url=settings.resolved_artefacts_url(),
         model=model,
@@ -131,4 +145,6 @@ def _work(workspace: Workspace, generation: Generation, shape: Shape) -> Work:
         device="cuda" if shape.on_card else settings.device or "cpu",
         threads=None if shape.on_card else shape.cores,
         library="" if worth else TOO_LITTLE,
+        compile=work / shape.workers >= WORTH_COMPILING,
+        fp8=version.spec.fp8,
     )

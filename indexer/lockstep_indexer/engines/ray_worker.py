@@ -37,6 +37,8 @@ class Work:
     device: str
     threads: int | None  # None: as many as torch takes
     library: str = ""  # why the library encodes; empty: whatever is fastest and agrees
+    compile: bool = False
+    fp8: bool = False  # whether linear layers may be in eight bits
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ class EncodingWorker:
             return self._by_library(artefacts, "it has no fast tokenizer")
         plain = plain_copy(tokenizer)
         try:
-            encoding = by_tokens(model, work.model.manifest, work.device)
+            encoding = by_tokens(
+                model, work.model.manifest, work.device, compile=work.compile, fp8=work.fp8
+            )
         except (NotPlainTokens, EncodingFailed) as error:
             return self._by_library(artefacts, str(error))
         return encoding, encoding.route, plain

@@ -8,7 +8,7 @@ import scipy  # scipy.stats takes half a second to load, and is at first use
 from lockstep.index.gate_report import GateResult, Verdict
 from lockstep.index.generation import Generation
 from lockstep.index.probe import Prober, ProbeReport
-from lockstep.index.samples import MIN_COSINE, SampleReport
+from lockstep.index.samples import SampleReport
 from lockstep.settings import GateSettings
 
 COMPLETENESS = "completeness"
@@ -34,7 +34,7 @@ def contents_gates(
     if settings.completeness:
         yield _completeness(probe)
     if settings.identity:
-        yield _identity(probe.samples, probe.points)
+        yield _identity(probe.samples, probe.points, generation.version.spec.min_cosine)
 
 
 def _completeness(probe: ProbeReport) -> GateResult:
@@ -50,13 +50,13 @@ def _completeness(probe: ProbeReport) -> GateResult:
     )
 
 
-def _identity(samples: SampleReport, points: int) -> GateResult:
+def _identity(samples: SampleReport, points: int, least: float) -> GateResult:
     if points and not samples.samples:
         return GateResult(
             IDENTITY,
             Verdict.FAILED,
             figure="no passage could be sampled: every document has changed meanwhile",
-            threshold=f"cosine ≥ {MIN_COSINE} for all",
+            threshold=f"cosine ≥ {least} for all",
             detail="try again when fewer writes come in",
         )
     return GateResult(
@@ -65,7 +65,7 @@ def _identity(samples: SampleReport, points: int) -> GateResult:
         figure=" ".join(samples.problems).removesuffix(".")
         if samples.problems
         else f"{samples.samples:,} passages encoded again, cosine ≥ {samples.min_cosine:.4f}",
-        threshold=f"cosine ≥ {MIN_COSINE} for all",
+        threshold=f"cosine ≥ {least} for all",
         detail="" if samples.problems else _power(samples.samples, points),
         measured=samples.to_json(),
     )

@@ -60,6 +60,23 @@ class Progress:
             least_s=self.least_s + built.least_s,
         )
 
+    def then(self, later: "Progress") -> "Progress":
+        """With what a run did that went on from here."""
+        timings = Timings(dict(self.stage_s))
+        timings.add(later.stage_s)
+        return Progress(
+            later.applied_seq,
+            later.head_seq,
+            documents=self.documents + later.documents,
+            deleted=self.deleted + later.deleted,
+            passages=self.passages + later.passages,
+            tokens=self.tokens + later.tokens,
+            known=self.known + later.known,
+            total_s=self.total_s + later.total_s,
+            stage_s=timings.seconds,
+            least_s=self.least_s + later.least_s,
+        )
+
 
 Report = Callable[[Progress], None]
 

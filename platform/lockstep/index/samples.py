@@ -26,7 +26,6 @@ from lockstep.store.port import (
     VectorStore,
 )
 
-MIN_COSINE = 0.999
 # HNSW is approximate: now and then a point is not found by its own vector.
 MIN_SELF_FOUND = 0.95
 # BM25 weights are stored as they are given, in single precision.
@@ -72,6 +71,7 @@ def check_samples(
     if not current:
         return SampleReport(0, 1.0, 0, {}, ())
     fresh = generation.points(current, batch_size=batch_size)
+    least = generation.version.spec.min_cosine
     cosines = agreement(fresh, [stored[point_id] for point_id in fresh.ids])
     shares = _self_found(generation, store, current[:SEARCHED], fresh)
     worst = np.min(list(cosines.values()), axis=0)  # (n,)
@@ -86,10 +86,10 @@ def check_samples(
     return SampleReport(
         samples=len(current),
         min_cosine=float(worst.min()),
-        disagreeing=int(((worst < MIN_COSINE) | ~weights | ~words).sum()),
+        disagreeing=int(((worst < least) | ~weights | ~words).sum()),
         self_found=shares,
         problems=(
-            *_cosine_problems(cosines),
+            *_cosine_problems(cosines, least),
             *_other_problems("BM25 weights", weights),
             *_other_problems("title or text", words),
             *_share_problems(shares, len(current[:SEARCHED])),
@@ -178,13 +178,13 @@ def _is_found(point_id: str, ranking: Sequence[Candidate]) -> bool:
     return len(ranking) > 1 and ranking[0].score - ranking[-1].score <= 1e-4 * ranking[0].score
 
 
-def _cosine_problems(cosines: dict[str, NDArray[np.float64]]) -> list[str]:
+def _cosine_problems(cosines: dict[str, NDArray[np.float64]], least: float) -> list[str]:
     return [
-        f"{int((found < MIN_COSINE).sum())} of {len(found)} sampled passages, encoded again, do "
+        f"{int((found < least).sum())} of {len(found)} sampled passages, encoded again, do "
         f"not agree with their stored '{name}' vector: cosine {found.min():.4f} at worst, "
-        f"at least {MIN_COSINE} expected."
+        f"at least {least} expected."
         for name, found in cosines.items()
-        if not found.min() >= MIN_COSINE
+        if not found.min() >= least
     ]
 
 

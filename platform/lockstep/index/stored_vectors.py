@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lockstep.corpus.documents import Document
 from lockstep.index.generation import Generation
-from lockstep.index.samples import MIN_COSINE, agreement, same_weights, stored_points
+from lockstep.index.samples import agreement, same_weights, stored_points
 from lockstep.store.port import Points, Record, VectorStore
 
 
@@ -20,14 +20,15 @@ def disagreeing_documents(
         return []
     fresh = generation.points(passages, batch_size=batch_size)
     stored = {record.id: record for record in stored_points(generation, store, fresh.ids)}
-    right = _agreeing(fresh, [stored.get(point_id, Record(point_id, {})) for point_id in fresh.ids])
+    found = [stored.get(point_id, Record(point_id, {})) for point_id in fresh.ids]
+    right = _agreeing(fresh, found, generation.version.spec.min_cosine)
     wrong = (passage.document.id for passage, ok in zip(passages, right, strict=True) if not ok)
     return list(dict.fromkeys(wrong))
 
 
-def _agreeing(fresh: Points, stored: Sequence[Record]) -> NDArray[np.bool_]:
+def _agreeing(fresh: Points, stored: Sequence[Record], least: float) -> NDArray[np.bool_]:
     """Whether all vectors of each point are what they should be, (n,)."""
     worst = np.min(list(agreement(fresh, stored).values()), axis=0)  # (n,)
     weights = [same_weights(a, b.bm25) for a, b in zip(fresh.bm25, stored, strict=True)]
-    agreeing: NDArray[np.bool_] = (worst >= MIN_COSINE) & np.array(weights)
+    agreeing: NDArray[np.bool_] = (worst >= least) & np.array(weights)
     return agreeing

@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from lockstep.errors import DimensionMismatch, EncodingFailed, ModelRejected
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.compilation_report import CompilationReport
+from lockstep.models.device_memory import in_halves
 from lockstep.models.loading import fast_tokenizer, load_model, plain_copy
 from lockstep.models.query_compiler import QueryCompiler, QueryForm
 from lockstep.models.query_encoder import QueryEncoder
@@ -68,7 +69,7 @@ class Encoder:
         # The library gives its tokenizer its settings at the first text, which no two threads may
         # do at once; later texts find them as they should be.
         for encode in (model.encode_query, model.encode_document):
-            encode(["first text"], prompt="", show_progress_bar=False)
+            self._in_halves(encode, ["first text"], "", 1)
 
     @classmethod
     def load(
@@ -127,19 +128,28 @@ class Encoder:
         if len(texts) and encoder is not None and encoder.is_compiled:
             return self._checked(texts, encoder.many(texts, batch_size=batch_size), quote=False)
         prompt = self.version.manifest.query_prompt
-        vectors = self._model.encode_query(
-            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
-        )
+        vectors = self._in_halves(self._model.encode_query, texts, prompt, batch_size)
         return self._checked(texts, vectors, quote=False)
 
     def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
         """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
         check_unicode(texts, quote=True)
         prompt = self.version.manifest.document_prompt
-        vectors = self._model.encode_document(
-            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False
-        )
+        vectors = self._in_halves(self._model.encode_document, texts, prompt, batch_size)
         return self._checked(texts, vectors, quote=True)
+
+    def _in_halves(
+        self, encode: Callable[..., Any], texts: Sequence[str], prompt: str, batch_size: int
+    ) -> Vector:
+        """In smaller batches where the device has no memory for these. Raises DeviceMemoryFull."""
+
+        def some(size: int) -> Vector:
+            vectors: Vector = encode(
+                list(texts), prompt=prompt, batch_size=size, show_progress_bar=False
+            )
+            return vectors
+
+        return in_halves(some, batch_size, self.device)
 
     def _query_encoder(self) -> QueryEncoder | None:
         """Chosen with the first query: whoever only encodes passages need not wait for it."""

@@ -15,6 +15,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from lockstep.errors import InvalidSetting, ModelRejected
+from lockstep.models.device_memory import is_full, memory_full
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
@@ -29,7 +30,8 @@ def load_model(folder: Path, *, device: str | None = None) -> "SentenceTransform
     """Load a folder of safetensors; in half precision on CUDA, else in single.
 
     Without a device the best one that is there is taken. Raises ModelRejected where the libraries
-    cannot load the folder, InvalidSetting where there is no such device.
+    cannot load the folder, InvalidSetting where there is no such device, DeviceMemoryFull where it
+    has no room.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -68,6 +70,8 @@ def _load(kind: Any, folder: Path, device: str | None) -> Any:
                 model_kwargs={"use_safetensors": True, "dtype": dtype},
             ).eval()
         except Exception as error:  # whatever the libraries raise at files they do not understand
+            if is_full(error):
+                raise memory_full(chosen, "The model") from error
             raise ModelRejected(
                 f"sentence-transformers cannot load the model: {type(error).__name__}: "
                 f"{_first_line(error)}",

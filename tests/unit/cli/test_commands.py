@@ -127,6 +127,23 @@ def test_reindex_takes_a_folder_and_names_the_next_command(cli: Cli, models: Pat
     assert [(version["state"], version["model"]) for version in built] == [("candidate", "other@1")]
 
 
+def test_a_reindex_that_reaches_no_workers_leaves_nothing_behind(cli: Cli) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    before = cli("status", "docs", "--json").json
+    asked = ("--engine", "ray", "--ray-address", "127.0.0.1:1")
+    result = cli("reindex", "docs", "--model", "tiny@1", "--window-tokens", "17", *asked)
+    assert result.code == 1
+    assert "cannot be joined" in result.err
+    assert cli("status", "docs", "--json").json == before
+
+
+def test_an_index_that_may_be_in_eight_bits_says_so(cli: Cli) -> None:
+    result = cli("reindex", "bare", "--model", "tiny", "--fp8", "--json")
+    assert result.json["index_version"]["spec"]["fp8"] is True
+    planned = cli("plan", "bare", "--model", "tiny", "--json").json
+    assert planned["spec"].get("fp8") is None
+
+
 def test_reindex_promotes_when_asked(cli: Cli) -> None:
     options = ("--promote", "--prefilter-dim", "8", "--dtype", "float16", "--quantization", "int8")
     report = cli("reindex", "docs", "--model", "tiny@1", *options, "--json").json

