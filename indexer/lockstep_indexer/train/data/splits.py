@@ -10,6 +10,8 @@ from lockstep_indexer.train.data.examples import Example, TrainingData
 from lockstep_indexer.train.data.likeness import words
 
 _MOST_HELD_OUT = 0.8
+# Of a held-out part: the answer to hundreds of queries would else be all that is measured by.
+_MOST_OF_ONE = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Splits:
 def split(data: TrainingData, *, dev: float = 0.1, test: float = 0.0, seed: int = 7) -> Splits:
     """Divide by document: examples of one group, passage or query stay together.
 
-    The same examples and seed give the same parts, in whatever order the examples come. Raises
+    Many that hang together are trained on, as long as others are there to hold out. The same examples and seed give the same parts, in whatever order the examples come. Raises
     InvalidInput where the shares are none, or the examples hang together too much to divide them.
     """
     if dev < 0 or test < 0 or dev + test > _MOST_HELD_OUT:
@@ -34,7 +36,9 @@ def split(data: TrainingData, *, dev: float = 0.1, test: float = 0.0, seed: int 
         )
     wanted = {"test": _count(test, len(data)), "dev": _count(dev, len(data))}
     parts: dict[str, list[int]] = {"test": [], "dev": [], "train": []}
-    for together in _in_random_order(data.examples, seed):
+    few = max(1, round(_MOST_OF_ONE * min(filter(None, wanted.values()), default=0)))
+    ordered = _in_random_order(data.examples, seed)
+    for together in sorted(ordered, key=lambda numbers: len(numbers) > few and len(numbers)):
         fitting = [n for n, size in wanted.items() if len(parts[n]) + len(together) <= size]
         emptiest = min(fitting, key=lambda n: len(parts[n]) / wanted[n], default="train")
         parts[emptiest].extend(together)

@@ -45,6 +45,15 @@ def test_the_order_of_the_examples_changes_nothing() -> None:
     assert one.dev.lineage["split"] == {"part": "dev", "dev": 0.1, "test": 0.2, "seed": 7}
 
 
+def test_an_answer_to_many_queries_is_trained_on() -> None:
+    popular = [Example((f"is {n} inherited?", "it is"), group="hub") for n in range(40)]
+    examples = [*popular, *(Example((f"q{n}", f"p{n}"), group=f"d{n}") for n in range(360))]
+    for seed in range(5):
+        dev = split(data(*examples), dev=0.2, seed=seed).dev
+        assert len(dev) == 80
+        assert not any(one.group == "hub" for one in dev.examples)
+
+
 def test_queries_that_differ_in_case_and_punctuation_stay_together() -> None:
     examples = [Example((text, f"p{n}")) for n, text in enumerate(["Why?", "why", "WHY !"])]
     with pytest.raises(InvalidInput, match="cannot be divided"):
