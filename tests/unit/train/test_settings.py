@@ -25,7 +25,7 @@ def test_dimensions_halve_down_to_64(
 
 
 def test_dimensions_beyond_the_models_own_are_refused() -> None:
-    with pytest.raises(InvalidSetting, match="512 is no Matryoshka dimension .* have 384"):
+    with pytest.raises(InvalidSetting, match=r"512 is no Matryoshka dimension .* have 384"):
         dims_for(384, (512, 64))
 
 
