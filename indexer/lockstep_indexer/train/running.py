@@ -88,7 +88,7 @@ class Run:
         for name in ("eval_strategy", "save_strategy"):
             setattr(arguments, name, IntervalStrategy.NO)
         arguments.load_best_model_at_end = False
-        losses = {
+        losses: dict[str, Any] = {
             name: partial(self._loss, name, attempt=attempt, guide=self._loaded_guide(first))
             for name in self._lessons
         }

@@ -255,7 +255,7 @@ def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(tmp_path: Path) -> None
 
 def _computing(change: Callable[[Trainer, torch.Tensor], torch.Tensor]) -> Compute:
     """The library's computation of a loss, changed afterwards."""
-    compute = Trainer.compute_loss
+    compute: Compute = Trainer.compute_loss
 
     def computed(trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
         return change(trainer, compute(trainer, *args, **kwargs))
