@@ -96,8 +96,8 @@ def train(
 ) -> None:
     """Fine-tune a model, measure it, and register it.
 
-    A share of the examples is held out, by document, and judges the base and the result. An interrupted training goes
-    on where it stopped when the same command runs again.
+    A share of the examples is held out, by document, and judges the base and the result. An
+    interrupted training goes on where it stopped when the same command runs again.
     """
     from lockstep_indexer.train.progress import Listener
     from lockstep_indexer.train.training import train as run
