@@ -78,9 +78,9 @@ class Run:
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         # The trainer's own log, which checkpoints hold, goes back to the first step.
         logged = trainer.state.log_history
-        self._course.losses = [(e["step"], e["loss"]) for e in logged if "loss" in e]
+        self._course.losses = [(int(e["step"]), e["loss"]) for e in logged if "loss" in e]
         measured = f"eval_{QUALITY}"
-        self._course.quality = [(e["step"], e[measured]) for e in logged if measured in e]
+        self._course.quality = [(int(e["step"]), e[measured]) for e in logged if measured in e]
         self._course.steps = trainer.state.global_step
         self._course.best_step = trainer.state.best_global_step
 
