@@ -131,7 +131,10 @@ def push(
         bool, typer.Option("--public", help="Of a new hub repository; else it is private.")
     ] = False,
 ) -> None:
-    """Copy a model version to a hub or another storage, whole or not at all."""
+    """Copy a model version to a hub or another storage.
+
+    Whole or not at all: a push that was cut short leaves nothing that can be loaded.
+    """
     from lockstep_indexer.train.pushing import push as copy
 
     with session.workspace() as workspace, session.bars() as bars:

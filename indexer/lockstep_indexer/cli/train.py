@@ -94,10 +94,10 @@ def train(
     guide: GuideOption = None,
     require_better: RequireBetterOption = False,
 ) -> None:
-    """Fine-tune a model on examples, measure it against its base, and register it.
+    """Fine-tune a model, measure it, and register it.
 
-    A share of the examples is held out, by document, and judges both. An interrupted training goes
-    on where it stopped when the same command runs again.
+    A share of the examples is held out, by document, and judges the base and the result. An
+    interrupted training goes on where it stopped when the same command runs again.
     """
     from lockstep_indexer.train.progress import Listener
     from lockstep_indexer.train.training import train as run

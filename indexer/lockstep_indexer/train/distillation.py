@@ -107,10 +107,13 @@ def _with_vectors(tables: Tables, teacher: Teacher, dim: int) -> Tables:
     }
     project = _projection([v for vectors in columns.values() for v in vectors], teacher, dim)
     return {
-        name: tables[name].add_column(
-            LABEL, np.stack([project(v) for v in columns[name]], axis=1).tolist()
+        name: datasets.Dataset.from_dict(
+            {
+                **{column: list(table[column]) for column in text_columns(table)},
+                LABEL: np.stack([project(v) for v in columns[name]], axis=1),
+            }
         )
-        for name in tables
+        for name, table in tables.items()
     }
 
 

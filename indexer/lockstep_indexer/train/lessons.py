@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import datasets
+import numpy as np
 
 from lockstep.errors import InvalidInput
 from lockstep_indexer.train.columns import ANCHOR, LABEL, POSITIVE, loss_for, mean_batch, tables
@@ -114,8 +115,7 @@ def _as_they_are(
     }
     prompts = {ANCHOR: settings.query_prompt or "", POSITIVE: settings.document_prompt or ""}
     vectors = [encoded(base, texts[name], prompts[name]) for name in texts]
-    pairs = [list(both) for both in zip(*(v.tolist() for v in vectors), strict=True)]
-    return datasets.Dataset.from_dict({**texts, LABEL: pairs})
+    return datasets.Dataset.from_dict({**texts, LABEL: np.stack(vectors, axis=1)})
 
 
 def _sample(data: TrainingData, count: int, seed: int) -> TrainingData:

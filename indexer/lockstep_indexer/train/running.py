@@ -76,6 +76,11 @@ class Run:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
         # With half precision the forward pass was wrapped.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        # The trainer's own log, which checkpoints hold, goes back to the first step.
+        logged = trainer.state.log_history
+        self._course.losses = [(int(e["step"]), e["loss"]) for e in logged if "loss" in e]
+        measured = f"eval_{QUALITY}"
+        self._course.quality = [(int(e["step"]), e[measured]) for e in logged if measured in e]
         self._course.steps = trainer.state.global_step
         self._course.best_step = trainer.state.best_global_step
 
@@ -88,7 +93,7 @@ class Run:
         for name in ("eval_strategy", "save_strategy"):
             setattr(arguments, name, IntervalStrategy.NO)
         arguments.load_best_model_at_end = False
-        losses = {
+        losses: dict[str, Any] = {
             name: partial(self._loss, name, attempt=attempt, guide=self._loaded_guide(first))
             for name in self._lessons
         }
@@ -182,7 +187,7 @@ class Run:
             if self._evaluates
             else {}
         )
-        return SentenceTransformerTrainingArguments(
+        arguments = SentenceTransformerTrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=attempt.batch_size,
@@ -204,8 +209,13 @@ class Run:
             logging_steps=max(1, steps // 100),
             report_to=list(self._around.report_to) or "none",
             disable_tqdm=True,
+            restore_callback_states_from_checkpoint=True,  # how patient it still is
             **choosing,
         )
+        # With several cards the trainer would divide each batch among copies of the model, which
+        # then have fewer negatives, and which Matryoshka losses do not reach.
+        arguments._n_gpu = min(1, arguments.n_gpu)
+        return arguments
 
     def _prompts(self) -> dict[str, str] | None:
         """By column: what begins each query, and each passage."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import LeaseHeld
+from lockstep.errors import InvalidInput, LeaseHeld
 from lockstep.models.manifest import Json, canonical_json
 from lockstep_indexer.train.saving import saving
 
@@ -49,7 +49,8 @@ class Run:
 def open_run(data: Path, fields: Json) -> Iterator[Run]:
     """The run of exactly these fields, which no other process has meanwhile.
 
-    Its folder stays when the block fails, and goes when it succeeds. Raises LeaseHeld.
+    Its folder goes when the block succeeds, or finds that the same again cannot; it stays for what
+    may go on. Raises LeaseHeld.
     """
     digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
     folder = data / FOLDER / digest[:16]
@@ -59,7 +60,11 @@ def open_run(data: Path, fields: Json) -> Iterator[Run]:
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _take(lock, folder)
-        yield Run(folder)
+        try:
+            yield Run(folder)
+        except InvalidInput:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)

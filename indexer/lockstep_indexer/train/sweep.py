@@ -32,7 +32,8 @@ def sweep(
     Trials that were finished before an interruption are kept in `folder`. Raises InvalidSetting
     where nothing is held out to choose by.
     """
-    if around.choosing is None:
+    choosing = around.choosing
+    if choosing is None:
         raise InvalidSetting(
             "A sweep needs held-out queries to choose by, and there are none.",
             next_step="Hold out some (--dev-share .1), or leave --sweep out.",
@@ -54,7 +55,7 @@ def sweep(
             dims = settings.matryoshka_dims or ()
             run = Run(lessons, settings, dims, around, Course(attempt.precision), material.guide)
             run.searcher(
-                lambda: prepared(base, settings, around), attempt, folder / "sweep", around.choosing
+                lambda: prepared(base, settings, around), attempt, folder / "sweep", choosing
             ).hyperparameter_search(
                 hp_space=lambda trial: _space(trial, settings),
                 compute_objective=lambda metrics: metrics[f"eval_{QUALITY}"],

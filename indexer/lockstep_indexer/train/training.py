@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep.bootstrap import Workspace
 from lockstep.corpus.documents import Document
-from lockstep.errors import NotBetter
+from lockstep.errors import Contaminated, NotBetter
 from lockstep.index.passages import encoded_text
 from lockstep.models.manifest import Json, ModelKind
 from lockstep.models.registry import ModelVersion
@@ -20,7 +20,7 @@ from lockstep_indexer.train.comparison import (
     measured_of,
 )
 from lockstep_indexer.train.data.checks import check, distinct
-from lockstep_indexer.train.data.contamination import find_leaks, without_leaks
+from lockstep_indexer.train.data.contamination import Contamination, find_leaks, without_leaks
 from lockstep_indexer.train.data.examples import TrainingData
 from lockstep_indexer.train.data.splits import split
 from lockstep_indexer.train.distillation import Teacher
@@ -212,11 +212,22 @@ def _uncontaminated(order: Order, train: TrainingData) -> tuple[TrainingData, Js
     for name, held_out in order.against.items():
         leaks = find_leaks(train, held_out)
         if not order.allow_contamination:
-            leaks.require_clean()
+            _require_clean(name, leaks)
             # What little is tolerated is not trained on either.
             train = without_leaks(train, leaks)
         found[name] = leaks.to_json()
     return train, found
+
+
+def _require_clean(name: str, leaks: Contamination) -> None:
+    try:
+        leaks.require_clean()
+    except Contaminated as error:
+        raise Contaminated(
+            f"What '{name}' evaluates by is trained on. {error.message}",
+            next_step="Leave these examples out, or train all the same, and do not trust the "
+            "figures: --allow-contamination",
+        ) from error
 
 
 def _test(

@@ -34,9 +34,10 @@ def test_every_command_of_the_contract_is_there() -> None:
     assert set(COMMANDS) == {
         f"lockstep {name}"
         for name in (
-            "init", "ingest", "model add", "model list", "model show", "qrels import", "qrels list",
-            "qrels drop", "pairs structure", "pairs clicks", "pairs check",
-            "plan", "reindex", "compare", "trial start", "trial stop", "trial show",
+            "compare", "ingest", "init", "model add", "model list", "model push", "model show",
+            "pairs check", "pairs clicks", "pairs structure", "plan", "qrels drop",
+            "qrels import", "qrels list", "reindex", "train", "trial show", "trial start",
+            "trial stop",
             "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
             "mcp", "key create", "key list", "key revoke",
         )

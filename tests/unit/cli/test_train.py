@@ -1,0 +1,93 @@
+"""`lockstep train` and `lockstep model push`, by the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from training import pairs, write_pairs
+
+from .conftest import Cli
+
+_TINY = ("--batch-size", "16", "--learning-rate", "5e-3", "--matryoshka-dims", "16")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "pairs.jsonl", pairs(200))
+
+
+def test_from_pairs_to_a_version_with_its_lineage(cli: Cli, file: Path, tmp_path: Path) -> None:
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", *_TINY, "--json")
+
+    assert result.code == 0, result.err
+    found = result.json
+    assert (found["model"]["ref"], found["base"]) == ("ours@1", "tiny@1")
+    assert found["model"]["matryoshka_dims"] == [16, 32]
+    assert found["next"] == "lockstep reindex docs --model ours@1"
+    assert found["examples"] + found["held_out_queries"] == 200
+    assert any("below 500" in warning for warning in found["warnings"])
+
+    shown = cli("model", "show", "ours", "--json").json["manifest"]["lineage"]
+    base = cli("model", "show", "tiny@1", "--json").json
+    assert shown["parent"] == {"ref": "tiny@1", "digest": base["digest"]}
+    assert shown["data"]["files"][0]["path"].endswith("pairs.jsonl")
+    assert shown["measures"]["lengths"][0]["queries"] == found["measures"]["queries"]
+    assert shown["settings"]["batch_size"] == 16
+    said = cli("model", "show", "ours").out
+    assert "trained from" in said
+    assert "tiny@1, digest" in said
+
+    target = tmp_path / "pushed"
+    assert cli("model", "push", "ours", target, "--json").json["changed"] is True
+    assert cli("model", "push", "ours", target, "--json").json["changed"] is False
+    assert cli("model", "add", "back", target, "--json").json["digest"] == found["model"]["digest"]
+    (target / "notes.txt").write_text("mine")
+    assert "holds something else" in cli("model", "push", "ours", target).err
+
+
+def test_evaluation_data_among_the_pairs_stops_it(cli: Cli, file: Path, tmp_path: Path) -> None:
+    leak = write_pairs(tmp_path / "test.jsonl", pairs(20))
+    arguments = ("train", "docs", "--pairs", file, "--name", "ours", "--against", leak)
+    result = cli(*arguments)
+    assert result.code == 1
+    assert "--allow-contamination" in result.err
+    assert cli("model", "list", "--json").out.count("ours") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--base", "absent"), "No model version is 'absent'"),
+        (("--matryoshka-dims", "64"), "64 is no Matryoshka dimension of this model"),
+        (("--loss", "triplet"), "needs negatives"),
+        (("--loss", "distill"), "needs a teacher"),
+        (("--loss", "cosent"), "does not learn from pairs data"),
+        (("--mix-in-share", ".2"), "needs general examples"),
+        (("--report-to", "mlfow"), "cannot be reported to; expected one of"),
+        (("--require-better", "--learning-rate", "1e-9"), "nothing was registered"),
+    ],
+)
+def test_what_cannot_work_is_said_and_leaves_nothing(
+    cli: Cli, file: Path, root: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", *arguments)
+    assert result.code == 1
+    assert said in result.err
+    assert "Traceback" not in result.err
+    assert "ours" not in cli("model", "list", "--json").out
+
+
+def test_a_reranker_is_no_base(cli: Cli, file: Path, tmp_path: Path) -> None:
+    from lockstep.testing import tiny_reranker
+
+    cli("model", "add", "judge", tiny_reranker(tmp_path / "judge"))
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", "--base", "judge")
+    assert result.code == 1
+    assert "judge@1 is a reranker" in result.err
+
+
+def test_twelve_pairs_are_too_few(cli: Cli, tmp_path: Path) -> None:
+    few = write_pairs(tmp_path / "few.jsonl", pairs(12))
+    result = cli("train", "docs", "--pairs", few, "--name", "ours", "--json")
+    assert result.code == 1
+    assert "12 different examples" in json.loads(result.out)["error"]["message"]
