@@ -36,8 +36,8 @@ def test_every_command_of_the_contract_is_there() -> None:
         for name in (
             "init", "ingest", "model add", "model list", "model show", "qrels import", "qrels list",
             "qrels drop", "plan", "evaluate", "reindex", "compare", "trial start", "trial stop",
-            "trial show", "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
-            "mcp", "key create", "key list", "key revoke",
+            "trial show", "promote", "rollback", "gc", "rollouts", "status", "search", "serve",
+            "doctor", "demo", "mcp", "key create", "key list", "key revoke",
         )
     }  # fmt: skip
 
