@@ -34,12 +34,12 @@ def test_every_command_of_the_contract_is_there() -> None:
     assert set(COMMANDS) == {
         f"lockstep {name}"
         for name in (
-            "compare", "ingest", "init", "model add", "model list", "model push", "model show",
-            "pairs check", "pairs clicks", "pairs structure", "plan", "qrels drop",
-            "qrels import", "qrels list", "reindex", "train", "trial show", "trial start",
-            "trial stop",
-            "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
-            "mcp", "key create", "key list", "key revoke",
+            "init", "ingest", "pairs structure", "pairs clicks", "pairs questions", "pairs check",
+            "mine", "train", "model add", "model list", "model show", "model push", "evaluate",
+            "advise", "qrels import", "qrels list", "qrels drop", "plan", "reindex", "compare",
+            "trial start", "trial stop", "trial show", "promote", "rollback", "gc", "rollouts",
+            "status", "search", "serve", "doctor", "demo", "mcp", "key create", "key list",
+            "key revoke",
         )
     }  # fmt: skip
 
