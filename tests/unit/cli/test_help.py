@@ -38,6 +38,7 @@ def test_every_command_of_the_contract_is_there() -> None:
             "qrels drop", "plan", "reindex", "compare", "trial start", "trial stop", "trial show",
             "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
             "mcp", "key create", "key list", "key revoke",
+            "mine", "pairs questions", "advise",
         )
     }  # fmt: skip
 
