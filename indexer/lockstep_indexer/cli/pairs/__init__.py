@@ -1,16 +1,17 @@
-"""`lockstep pairs`: where training pairs come from."""
+"""`lockstep pairs`: training pairs, from where they come to whether they are fit to train on."""
 
 import typer
 
 from lockstep_indexer.cli.options import FILLING
-from lockstep_indexer.cli.pairs import questions
+from lockstep_indexer.cli.pairs import check, clicks, questions, structure
 
 
 def add_to(app: typer.Typer) -> None:
     pairs = typer.Typer(
-        help="Make pairs to train with.",
-        epilog="Example: [cyan]lockstep pairs questions docs --output questions.jsonl[/]",
+        help="Make training pairs, and check them.",
+        epilog="Example: [cyan]lockstep pairs structure docs --output pairs.jsonl[/]",
         no_args_is_help=True,
     )
-    questions.add_to(pairs)
+    for source in (structure, clicks, questions, check):
+        source.add_to(pairs)
     app.add_typer(pairs, name="pairs", rich_help_panel=FILLING)

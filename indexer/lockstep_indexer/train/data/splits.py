@@ -35,8 +35,9 @@ def split(data: TrainingData, *, dev: float = 0.1, test: float = 0.0, seed: int 
     wanted = {"test": _count(test, len(data)), "dev": _count(dev, len(data))}
     parts: dict[str, list[int]] = {"test": [], "dev": [], "train": []}
     for together in _in_random_order(data.examples, seed):
-        fitting = (n for n, size in wanted.items() if len(parts[n]) + len(together) <= size)
-        parts[next(fitting, "train")].extend(together)
+        fitting = [n for n, size in wanted.items() if len(parts[n]) + len(together) <= size]
+        emptiest = min(fitting, key=lambda n: len(parts[n]) / wanted[n], default="train")
+        parts[emptiest].extend(together)
     lacking = [name for name, size in wanted.items() if size and not parts[name]]
     if lacking or not parts["train"]:
         raise InvalidInput(

@@ -110,7 +110,8 @@ def test_sts_scores_are_scaled_and_said(tmp_path: Path) -> None:
 
 
 def test_examples_without_an_agreed_label_are_left_out_and_said(tmp_path: Path) -> None:
-    rows = [{"premise": "a", "hypothesis": "b", "label": label} for label in ("-", 2, 0.0)]
+    labels: tuple[object, ...] = ("-", 2, 0.0)
+    rows: list[Row] = [{"premise": "a", "hypothesis": "b", "label": label} for label in labels]
     data = read_training_data([jsonl(tmp_path / "x.jsonl", *rows)])
     assert [one.label for one in data.examples] == [Entailment.CONTRADICTION, Entailment.ENTAILMENT]
     assert "1 example" in data.lineage["notes"][0]
@@ -143,19 +144,19 @@ def test_a_qrels_file_elsewhere_takes_its_texts_from_the_corpus(tmp_path: Path) 
 
 
 WRONG: list[tuple[list[Row], Kind | None, str]] = [
-    ([{"query": "a", "positive": "b"}, {"query": "c", "positive": 7}], None, r"line 2: 'positive' is 7, int"),
+    ([{"query": "a", "positive": 7}], None, r"line 1: 'positive' is 7, int; expected text"),
     ([{"query": "a", "positive": "b"}, {"query": "c"}], None, r"line 2: it has no 'positive'"),
     ([{"query": "a", "positive": " "}], None, r"line 1: 'positive' is empty"),
-    ([{"query": "a", "positive": "a "}], None, r"line 1: 'query' and 'positive' are the same text"),
-    ([{"query": "a", "positive": "b", "negative": "b"}], None, r"'positive' and 'negative' are the same"),
+    ([{"query": "a", "positive": "a "}], None, r"line 1: 'query' and 'positive' are the same"),
+    ([{"query": "a", "positive": "b", "negative": "b"}], None, r"'positive' and 'negative' are"),
     ([{"query": "a", "pos": ["b"], "neg": []}], None, r"line 1: 'neg' is an empty list"),
     ([{"text": "a", "title": "b"}], None, r"line 1: it has the columns text, title; expected"),
     ([{"query": "a", "positive": "b"}], Kind.NLI, r"line 1: it holds pairs .* nli was asked for"),
     ([{"s1": "a", "s2": "b", "score": 5.5}], None, r"line 1: 'score' is 5.5; expected 0 to 1"),
     ([{"s1": "a", "s2": "b", "score": -0.1}], None, r"line 1: 'score' is -0.1"),
     ([{"s1": "a", "s2": "b", "score": "nan"}], None, r"line 1: 'score' is nan"),
-    ([{"s1": "a", "s2": "b", "score": "high"}], None, r"line 1: 'score' is 'high'; expected a number"),
-    ([{"premise": "a", "hypothesis": "b", "label": 3}], None, r"line 1: 'label' is '3'; expected ent"),
+    ([{"s1": "a", "s2": "b", "score": "high"}], None, r"'score' is 'high'; expected a number"),
+    ([{"premise": "a", "hypothesis": "b", "label": 3}], None, r"line 1: 'label' is '3'; exp"),
     ([{"sentence1": "a", "sentence2": "b", "label": 1}], None, r"a label of NLI or a score"),
     (
         [{"query": "a", "positive": "b"}, {"premise": "a", "hypothesis": "b", "label": 1}],
@@ -167,7 +168,7 @@ WRONG: list[tuple[list[Row], Kind | None, str]] = [
         None,
         r"line 2: it holds tuples .* the lines before it pairs",
     ),
-    ([{"query": "a", "positive": "\ud800"}], None, r"line 1: 'positive' has a NUL or a lone surrogate"),
+    ([{"query": "a", "positive": "\ud800"}], None, r"'positive' has a NUL or a lone surrogate"),
 ]  # fmt: skip
 
 
