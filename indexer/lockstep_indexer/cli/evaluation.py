@@ -47,7 +47,7 @@ def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> l
         parts += [part for each in found.slices for part in (Text(""), *_slices(each))]
     if found.guard is not None:
         parts += [Text(""), *_guard(found.guard)]
-    parts += [Text(""), facts(_costs(found))]
+    parts += [Text(""), facts([*_prefilters(found), *_costs(found)])]
     parts += [note(printable(text)) for text in found.notes]
     for ref, flag in found.flags.items():
         parts += [note(f"{ref}: {flag.what}"), next_step(flag.next_step)]
@@ -67,6 +67,14 @@ def _table(found: "Evaluation") -> RenderableType:
             name = Text(model.ref if number == 0 else "", "name")
             made.add_row(name, str(result.way), *_figures(found, result, full))
     return made
+
+
+def _prefilters(found: "Evaluation") -> Iterator[tuple[str, object]]:
+    for model in found.models:
+        if model.prefilter is not None:
+            dims, candidates = model.prefilter
+            told = f"the best {candidates:,} passages by {dims} of {model.dim} dimensions, rescored"
+            yield f"prefilter of {model.ref}", told
 
 
 def _figures(found: "Evaluation", result: "Result", full: "Result | None") -> Iterator[Text]:

@@ -13,6 +13,7 @@ from lockstep.corpus.query_sets import QuerySet
 from lockstep.errors import InvalidInput
 from lockstep.gates.queries import MIN_QUERIES
 from lockstep.models.manifest import ModelKind
+from lockstep.search.rerank import RerankChoice
 from lockstep_indexer.build.reindex import Listener
 from lockstep_indexer.build.unregistered import Examined, examined
 from lockstep_indexer.evaluate.asking import results
@@ -56,8 +57,7 @@ def evaluate(
     """
     options, listener = options or Options(), listener or Listener()
     started = time.monotonic()
-    if not models:
-        raise InvalidInput("No model is given to evaluate; expected at least one.")
+    _require_models(models, options)
     with ExitStack() as stack:
         room = stack.enter_context(scratch(workspace.settings))
         listener.stage("reading")
@@ -67,15 +67,15 @@ def evaluate(
         reranking = _reranking(workspace, options)
         listener.stage("loading models")
         loaded = [stack.enter_context(examined(workspace, ref)) for ref in models]
-        _require_distinct(models, loaded)
+        _require_usable(models, loaded, options)
         dims = _dims(loaded, options)
         run = _Run(workspace, room, options, listener, reranking)
-        kinds = options.ways
+        kinds, named = options.ways, dict(zip(_names(models, loaded), loaded, strict=True))
         found = [
-            run.model(main, each, dims, kinds if n == 0 else kinds - {Kind.BM25})
-            for n, each in enumerate(loaded)
+            run.model(main, name, each, dims, kinds if n == 0 else kinds - {Kind.BM25})
+            for n, (name, each) in enumerate(named.items())
         ]
-        guards = [run.guard(guard, each) for each in loaded] if guard else []
+        guards = [run.guard(guard, *each) for each in named.items()] if guard else []
     bm25, found = found[0].results.get(BM25), [_without_bm25(each) for each in found]
     flags = _flags(found, options.headline)
     return Evaluation(
@@ -133,15 +133,27 @@ def _reranking(workspace: Workspace, options: Options) -> Reranking | None:
     """Loaded now: what cannot be loaded is said before anything is encoded."""
     if options.rerank is None:
         return None
+    RerankChoice(options.rerank, options.rerank_candidates)  # raises for too many
     version = workspace.rerankers.find(options.rerank)
     workspace.rerankers.get(version)
     return Reranking(version.ref, options.rerank_candidates, workspace.rerankers)
 
 
-def _require_distinct(refs: Sequence[str], loaded: Sequence[Examined]) -> None:
+def _require_models(refs: Sequence[str], options: Options) -> None:
+    if not refs:
+        raise InvalidInput("No model is given to evaluate; expected at least one.")
+    if options.guard is not None and len(refs) == 1:
+        raise InvalidInput(
+            f"A guard compares models with the first one; only '{refs[0]}' is given.",
+            next_step="Name the base first: --model BASE --model TRAINED",
+        )
+
+
+def _require_usable(refs: Sequence[str], loaded: Sequence[Examined], options: Options) -> None:
     seen: dict[str, str] = {}
     for ref, model in zip(refs, loaded, strict=True):
         model.version.require(ModelKind.ENCODER)
+        options.require_prefilter(model.encoder.dim)
         digest = model.version.digest
         if (before := seen.setdefault(digest, ref)) != ref or list(refs).count(ref) > 1:
             raise InvalidInput(
@@ -149,6 +161,12 @@ def _require_distinct(refs: Sequence[str], loaded: Sequence[Examined]) -> None:
                 f"({digest[:12]}); expected different ones.",
                 next_step="Name each model once.",
             )
+
+
+def _names(refs: Sequence[str], loaded: Sequence[Examined]) -> list[str]:
+    """name@version; where folders of one name would have the same, as they were given."""
+    names = [model.version.ref for model in loaded]
+    return [name if names.count(name) == 1 else ref for ref, name in zip(refs, names, strict=True)]
 
 
 def _dims(loaded: Sequence[Examined], options: Options) -> tuple[int, ...]:
@@ -178,30 +196,35 @@ class _Run:
     reranking: Reranking | None
 
     def model(
-        self, subject: _Subject, model: Examined, dims: Sequence[int], kinds: frozenset[Kind]
+        self,
+        subject: _Subject,
+        name: str,
+        model: Examined,
+        dims: Sequence[int],
+        kinds: frozenset[Kind],
     ) -> ModelResult:
         dims = [d for d in dims if d < model.encoder.dim]
         ways = [Way(kind) for kind in Kind if kind in kinds]
         if Kind.DENSE in kinds:
             place = ways.index(DENSE) + 1
             ways[place:place] = [Way(Kind.DENSE, d) for d in dims]
-        return self._result(subject, model, dims, ways, self.options)
+        return self._result(subject, name, model, dims, ways, self.options)
 
-    def guard(self, subject: _Subject, model: Examined) -> ModelResult:
+    def guard(self, subject: _Subject, name: str, model: Examined) -> ModelResult:
         options = replace(self.options, prefilter_dim=0)
         ways = [Way(kind) for kind in Kind if kind in _GUARDED]
-        return self._result(subject, model, [], ways, options)
+        return self._result(subject, name, model, [], ways, options)
 
     def _result(
         self,
         subject: _Subject,
+        name: str,
         model: Examined,
         dims: Sequence[int],
         ways: Sequence[Way],
         options: Options,
     ) -> ModelResult:
-        ref = model.version.ref
-        who = f"{ref} on {subject.collection.name}" if subject.is_guard else ref
+        who = f"{name} on {subject.collection.name}" if subject.is_guard else name
         listener = Listener(
             lambda stage: self.listener.stage(f"{who}: {stage}"), self.listener.progress
         )
@@ -211,7 +234,7 @@ class _Run:
             asking = Asking(index, options.candidates, self.reranking)
             found = results(asking, ways, subject.asked, options, listener)
         return ModelResult(
-            ref=ref,
+            ref=name,
             digest=model.version.digest,
             registered=model.registered,
             dim=model.encoder.dim,
@@ -219,6 +242,7 @@ class _Run:
             lineage=model.version.manifest.lineage,
             results=found,
             cost=index.cost,
+            prefilter=asking.prefilter,
         )
 
 

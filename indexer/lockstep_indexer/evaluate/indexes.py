@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lockstep.bootstrap import Workspace
-from lockstep.errors import CollectionInUse
+from lockstep.errors import CollectionInUse, LockstepError
 from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation, splitter_for
 from lockstep.index.spec import IndexSpec, SpecOptions
@@ -133,8 +133,9 @@ def indexed(
     finally:
         if there is not None:
             workspace.store.release(there.collection)
-        for name in scratch.store.collections():
-            scratch.store.drop(name)
+        with suppress(LockstepError):  # the folder goes at the end, whatever is in it
+            for name in scratch.store.collections():
+                scratch.store.drop(name)
 
 
 def _there(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockstep.errors import InvalidInput
 from lockstep.index.spec import DEFAULT_PREFILTER_DIM, IndexSpec
+from lockstep.search.request import PrefilterChoice
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import SHOWN, Measure
 
@@ -39,6 +40,7 @@ class Options:
     def __post_init__(self) -> None:
         if not self.measures:
             raise InvalidInput("No measure is given; expected at least one, such as nDCG@10.")
+        PrefilterChoice(candidates=self.candidates)  # raises where they are out of range
 
     @property
     def headline(self) -> Measure:
@@ -49,6 +51,14 @@ class Options:
         if self.prefilter_dim is None:
             return DEFAULT_PREFILTER_DIM if dim > DEFAULT_PREFILTER_DIM else 0
         return self.prefilter_dim
+
+    def require_prefilter(self, dim: int) -> None:
+        """Raise InvalidInput where the prefilter is not shorter than vectors of `dim`."""
+        if (prefilter := self.prefilter_of(dim)) >= dim:
+            raise InvalidInput(
+                f"A prefilter of {prefilter} dimensions was asked for; a model gives {dim}.",
+                next_step=f"Choose fewer than {dim}, or 0 for none.",
+            )
 
     def accepts(self, spec: IndexSpec) -> bool:
         """Whether an index version is what would be built, as far as that was asked for."""

@@ -67,14 +67,17 @@ class ModelResult:
     lineage: Json
     results: Mapping[Way, Result]
     cost: Cost
+    prefilter: tuple[int, int] | None  # its dimensions, and how many short vectors are rescored
 
     def to_json(self, ids: Sequence[str], headline: Measure) -> Json:
+        dims, candidates = self.prefilter or (None, None)
         return {
             "model": self.ref,
             "digest": self.digest,
             "registered": self.registered,
             "dim": self.dim,
             "device": self.device,
+            "prefilter": {"dims": dims, "candidates": candidates},
             "cost": self.cost.to_json(),
             "results": [each.to_json(ids, headline) for each in self.results.values()],
         }

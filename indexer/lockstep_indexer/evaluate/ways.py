@@ -8,7 +8,7 @@ from lockstep.models.rerankers import Rerankers
 from lockstep.models.vectors import truncated
 from lockstep.search.asked import of_vector
 from lockstep.search.hits import FirstHits
-from lockstep.search.plan import make_plan
+from lockstep.search.plan import PREFILTER_CANDIDATES, make_plan
 from lockstep.search.request import Mode, PrefilterChoice, SearchRequest
 from lockstep.search.rerank import RerankChoice
 from lockstep.search.search import search_batch
@@ -71,6 +71,15 @@ class Asking:
                 return _searching(self.index.full, prefilter=self._default_prefilter)
             case Kind.RERANK:
                 return self._reranked()
+
+    @property
+    def prefilter(self) -> tuple[int, int] | None:
+        """The dimensions of the prefilter, and how many short vectors are rescored."""
+        if self.index.rescored is None:
+            return None
+        version = self.index.rescored.generation.version
+        measured = version.prefilter_candidates or PREFILTER_CANDIDATES
+        return version.spec.prefilter_dim or 0, self.candidates or measured
 
     @property
     def _default_prefilter(self) -> bool | None:

@@ -35,11 +35,10 @@ def test_every_command_of_the_contract_is_there() -> None:
         f"lockstep {name}"
         for name in (
             "init", "ingest", "model add", "model list", "model show", "qrels import", "qrels list",
-            "qrels drop", "pairs structure", "pairs clicks", "pairs check",
-            "plan", "reindex", "compare", "trial start", "trial stop", "trial show",
-            "promote", "rollback", "gc", "rollouts", "status", "search", "serve", "doctor", "demo",
-            "mcp", "key create", "key list", "key revoke",
-            "mine", "pairs questions", "advise",
+            "qrels drop", "pairs structure", "pairs clicks", "pairs check", "pairs questions",
+            "mine", "plan", "evaluate", "advise", "reindex", "compare", "trial start", "trial stop",
+            "trial show", "promote", "rollback", "gc", "rollouts", "status", "search", "serve",
+            "doctor", "demo", "mcp", "key create", "key list", "key revoke",
         )
     }  # fmt: skip
 

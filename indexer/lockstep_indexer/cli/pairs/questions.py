@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from lockstep_indexer.cli.options import CorpusArgument, command
+from lockstep_indexer.cli.pairs.written import OutputOption
 from lockstep_indexer.cli.render import done, facts, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 def questions(
     session: Session,
     corpus: CorpusArgument,
-    output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The .jsonl file to write.", show_default=False),
-    ],
+    output: OutputOption,
     max_requests: Annotated[
         int, typer.Option(metavar="N", help="Spend cap of this run: requests, failed ones too.")
     ] = 2000,
