@@ -93,7 +93,9 @@ def questions(
     from lockstep_indexer.train.questions.generate import Choice, RoundTrip
     from lockstep_indexer.train.questions.run import Listener, ask_about
 
-    choice = Choice(passages=passages, round_trip=RoundTrip(round_trip), k=k, seed=seed)
+    choice = Choice(
+        passages=passages, round_trip=RoundTrip(round_trip), k=k, language=language, seed=seed
+    )
     budget = Budget(max_requests, max_tokens)
     asked = _prompt(prompt, count)
     require_writable(output, apart_from=[prompt] if prompt else [])
@@ -106,7 +108,6 @@ def questions(
             budget,
             choice,
             model=model,
-            language=language,
             concurrency=concurrency,
             held_out=judged_documents(workspace, corpus, held_out or [], held_out_split),
             listener=Listener(stage=bars.stage, report=bars.counted),
