@@ -23,6 +23,7 @@ def main() -> None:
             ["fusion", "--data", str(data)],
             ["shadow", "--data", str(data)],
             ["gates", "--data", str(data), "--trials", "10"],
+            ["contamination", "--data", str(data)],
         ]
     for name, *options in runs:
         print(f"\n== {name} {' '.join(options)}", flush=True)

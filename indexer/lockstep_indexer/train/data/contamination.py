@@ -218,7 +218,7 @@ class _Judge:
 
     def __init__(self, mine: _Side, theirs: _Side, alike: Mapping[tuple[int, int], float]) -> None:
         self._mine, self._theirs, self._alike = mine, theirs, alike
-        self._rewording = Rewording.of([*mine.queries.words, *theirs.queries.words])
+        self._rewording = Rewording.of(mine.queries.words, theirs.queries.words)
 
     def repeated(self) -> Iterator[tuple[int, int, float]]:
         """A held-out query, the training query that repeats it, and how alike the two are."""

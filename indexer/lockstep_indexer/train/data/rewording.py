@@ -8,15 +8,17 @@ apart; a word that is hardly ever used elsewhere, or stands for such a word, doe
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep_indexer.train.data.likeness import Words
 
-# A word is frequent where it stands in one query of a hundred.
+# A word is frequent where it stands in one query of a hundred of the evaluation, or one of twenty
+# in training: there many rewordings may share a word such as "exactly", which tells nothing apart.
 FREQUENT_SHARE = 0.01
-_LEAST_FREQUENT = 10
+FREQUENT_SHARE_IN_TRAINING = 0.05
+_LEAST_FREQUENT = 5
 _STEM = 4  # letters at least that two forms of one word begin with
 _ENDING = 3  # letters at most that they end differently with
 
@@ -48,14 +50,10 @@ class Rewording:
     frequent: frozenset[str]
 
     @classmethod
-    def of(cls, queries: Iterable[Words]) -> "Rewording":
-        counts: Counter[str] = Counter()
-        total = 0
-        for query in queries:
-            counts.update(set(query))
-            total += 1
-        least = max(_LEAST_FREQUENT, FREQUENT_SHARE * total)
-        return cls(frozenset(word for word, count in counts.items() if count >= least))
+    def of(cls, queries: Sequence[Words], training: Sequence[Words]) -> "Rewording":
+        return cls(
+            _frequent(queries, FREQUENT_SHARE) | _frequent(training, FREQUENT_SHARE_IN_TRAINING)
+        )
 
     def difference(self, one: Words, other: Words) -> Difference:
         first, second = _unshared(one, other)
@@ -73,6 +71,12 @@ class Rewording:
         if all(frequent) or (any(frequent) and not (mine and theirs)):
             return True
         return not any(frequent) and bool(mine and theirs)
+
+
+def _frequent(queries: Sequence[Words], share: float) -> frozenset[str]:
+    counts = Counter(word for query in queries for word in set(query))
+    least = max(_LEAST_FREQUENT, share * len(queries))
+    return frozenset(word for word, count in counts.items() if count >= least)
 
 
 def _unshared(one: Words, other: Words) -> tuple[list[str], list[str]]:

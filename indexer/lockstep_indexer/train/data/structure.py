@@ -2,7 +2,7 @@
 
 The inverse cloze task (Lee et al., ACL 2019) with the author's own headings in place of sentences
 drawn by chance. What asks is taken out of what answers, or a model would learn to look for the same
-words.
+words. The name of a subject stays where the text goes on to speak of it.
 """
 
 import random
@@ -75,36 +75,44 @@ def mined_from_structure(
 
 def _mine(document: Document, ways: Sequence[Way]) -> Iterator[_Mined]:
     sections = list(_sections(document.text))
-    body = sections[0][1] if sections else ""
     if Way.HEADING in ways:
         for heading, text in sections[1:]:
             query = heading
             if document.title and _key(document.title) not in _key(heading):
                 query = f"{document.title}: {heading}"
-            yield from _pair(Way.HEADING, document, query, [heading], "", text)
-    if Way.TITLE in ways and document.title.strip():
-        yield from _pair(Way.TITLE, document, document.title, [document.title], "", document.text)
+            yield from _pair(Way.HEADING, document, query, _without_start(text, heading))
+    if Way.TITLE in ways:
+        text = _without_start(document.text, document.title)
+        yield from _pair(Way.TITLE, document, document.title, text)
     if Way.SUMMARY in ways:
-        summary, rest = _summary(body)
-        if len(summary.split()) >= MIN_SUMMARY_WORDS:
-            yield from _pair(Way.SUMMARY, document, summary, [summary], document.title, rest)
+        summary, rest = _summary(sections[0][1])
+        rest = _without(rest, summary)
+        if len(summary.split()) >= MIN_SUMMARY_WORDS and len(rest) >= MIN_ANSWER_CHARS:
+            yield from _pair(Way.SUMMARY, document, summary, encoded_text(document.title, rest))
 
 
-def _pair(
-    way: Way, document: Document, query: str, asked: Sequence[str], title: str, text: str
-) -> Iterator[_Mined]:
-    """One pair, where enough is left of the text once what asks is taken out of it."""
+def _pair(way: Way, document: Document, query: str, passage: str) -> Iterator[_Mined]:
+    """One pair, where there is something to ask and enough to answer."""
     query = " ".join(query.split())
-    rest = _without(text, asked)
-    if 0 < len(query) <= MAX_QUERY_CHARS and len(rest) >= MIN_ANSWER_CHARS:
-        yield _Mined(way, Example((query, encoded_text(title, rest)), group=document.id))
+    if 0 < len(query) <= MAX_QUERY_CHARS and len(passage) >= MIN_ANSWER_CHARS:
+        yield _Mined(way, Example((query, passage), group=document.id))
 
 
-def _without(text: str, asked: Sequence[str]) -> str:
+def _without(text: str, asked: str) -> str:
     """The text without the very words that ask, wherever they stand in it."""
-    for phrase in asked:
-        pattern = r"\s+".join(map(re.escape, phrase.split()))
-        text = re.sub(rf"(?<!\w){pattern}(?!\w)[ \t]*", "", text, flags=re.IGNORECASE)
+    return _trimmed(re.sub(rf"(?<!\w){_pattern(asked)}(?!\w)[ \t]*", "", text, flags=re.IGNORECASE))
+
+
+def _without_start(text: str, asked: str) -> str:
+    """The text without the very words that ask, where it begins with them."""
+    return _trimmed(re.sub(rf"^\s*{_pattern(asked)}(?!\w)", "", text, flags=re.IGNORECASE))
+
+
+def _pattern(asked: str) -> str:
+    return r"\s+".join(map(re.escape, asked.split())) or r"(?!)"
+
+
+def _trimmed(text: str) -> str:
     return text.lstrip(" \t\r\n:;,.!?–—-").rstrip()
 
 

@@ -89,7 +89,7 @@ def test_every_format_gives_the_same(tmp_path: Path, name: str) -> None:
 
 
 def test_several_positives_give_an_example_each(tmp_path: Path) -> None:
-    rows = [
+    rows: list[Row] = [
         {"query": "a", "pos": ["b", "c"], "neg": ["x", "y", "z"]},
         {"query": "d", "pos": ["e"], "neg": ["x"]},
     ]
@@ -103,7 +103,7 @@ def test_several_positives_give_an_example_each(tmp_path: Path) -> None:
 
 
 def test_sts_scores_are_scaled_and_said(tmp_path: Path) -> None:
-    rows = [{"s1": "a", "s2": "b", "score": 5}, {"s1": "c", "s2": "c", "score": "2.5"}]
+    rows: list[Row] = [{"s1": "a", "s2": "b", "score": 5}, {"s1": "c", "s2": "c", "score": "2.5"}]
     data = read_training_data([jsonl(tmp_path / "x.jsonl", *rows)])
     assert [one.score for one in data.examples] == [1.0, 0.5]
     assert "0 to 5" in data.lineage["notes"][0]
