@@ -219,6 +219,7 @@ def test_hits_are_reranked_by_a_registered_reranker(workspace: Workspace, root: 
         key: set(ids[:10]) for key, ids in hybrid.run.items()
     }
     assert reranked.mean(Measure("Recall", 100)) is None  # ten hits cannot tell
+    assert reranked.to_json(found.asked.ids, Measure("Recall", 100))["per_query"] == {}
 
 
 def test_judgments_that_say_nothing_are_counted(workspace: Workspace) -> None:

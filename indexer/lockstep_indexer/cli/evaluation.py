@@ -12,7 +12,6 @@ from lockstep_indexer.cli.render import (
     facts,
     heading,
     megabytes,
-    next_step,
     note,
     plural,
     printable,
@@ -50,7 +49,12 @@ def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> l
     parts += [Text(""), facts([*_prefilters(found), *_costs(found)])]
     parts += [note(printable(text)) for text in found.notes]
     for ref, flag in found.flags.items():
-        parts += [note(f"{ref}: {flag.what}"), next_step(flag.next_step)]
+        parts += [note(f"{ref}: {flag.what}"), Text(f"→ {flag.next_step}", "faint")]
+    if found.flags:
+        said = (
+            f"  {len(found.pairs)} random judged pairs are in the report (--report) and in --json"
+        )
+        parts.append(Text(said, "faint"))
     parts += [Text.assemble(("✓ ", "good"), f"written: {path}") for path in written]
     return parts
 

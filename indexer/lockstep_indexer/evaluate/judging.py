@@ -44,10 +44,13 @@ def gain_flag(base: float, tuned: float) -> Flag | None:
             "and ask it some queries of real users.",
         )
     if 0 <= gain < TOO_SMALL:
+        high = f"The base had {base:.3f} already, where little is left to gain. " * (
+            base >= CEILING
+        )
         return Flag(
             FlagKind.TOO_SMALL,
-            f"The gain is only {gain:+.3f}. Pairs that do not belong together are the usual "
-            "reason.",
+            f"The gain is only {gain:+.3f}. {high}The usual reason is pairs that do not belong "
+            "together.",
             f"Read {PAIRS_TO_READ} random pairs; if five of them are wrong, mend the data before "
             "anything else.",
         )

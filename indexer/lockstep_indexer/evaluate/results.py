@@ -45,12 +45,13 @@ class Result:
         return float(self.figures[measure].mean()) if measure in self.figures else None
 
     def to_json(self, ids: Sequence[str], headline: Measure) -> Json:
+        each = self.figures.get(headline)
         return {
             "way": str(self.way),
             "kind": self.way.kind.value,
             "dims": self.way.dims,
             "means": {str(m): round(float(v.mean()), 6) for m, v in self.figures.items()},
-            "per_query": dict(zip(ids, np.round(self.figures[headline], 6).tolist(), strict=True)),
+            "per_query": {} if each is None else _by_query(ids, each),
             "latency_ms": self.latency.to_json(),
         }
 
@@ -115,7 +116,7 @@ class Comparison:
             "wins": self.wins,
             "losses": self.losses,
             "ties": self.ties,
-            "gains": dict(zip(ids, np.round(self.gains, 6).tolist(), strict=True)),
+            "gains": _by_query(ids, self.gains),
         }
 
 
@@ -216,6 +217,10 @@ class Evaluation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
+
+
+def _by_query(ids: Sequence[str], values: Values) -> dict[str, float]:
+    return dict(zip(ids, np.round(values, 6).tolist(), strict=True))
 
 
 def _guard_json(guard: GuardResult, headline: Measure) -> Json:

@@ -65,6 +65,14 @@ def test_gains_too_good_and_too_small_are_flagged(
     assert (flag and flag.kind) == expected
 
 
+def test_a_small_gain_over_a_good_base_is_not_put_on_the_pairs_alone() -> None:
+    good, poor = gain_flag(0.99, 0.991), gain_flag(0.40, 0.41)
+    assert good is not None
+    assert poor is not None
+    assert "The base had 0.990 already" in good.what
+    assert "already" not in poor.what
+
+
 def test_the_pairs_to_read_are_the_same_ones_each_time() -> None:
     pairs = [(f"q{n}", f"p{n}") for n in range(200)]
     assert pairs_to_read(pairs) == pairs_to_read(pairs)
