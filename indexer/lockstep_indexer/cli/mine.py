@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from lockstep_indexer.cli.options import FILLING, CorpusArgument, command
+from lockstep_indexer.cli.pairs.written import OutputOption
 from lockstep_indexer.cli.render import done, facts, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
 
@@ -27,10 +28,7 @@ def mine(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The .jsonl file to write.", show_default=False),
-    ],
+    output: OutputOption,
     model: Annotated[
         str | None,
         typer.Option(

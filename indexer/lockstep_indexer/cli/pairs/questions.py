@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from lockstep_indexer.cli.options import CorpusArgument, command
+from lockstep_indexer.cli.pairs.written import OutputOption
 from lockstep_indexer.cli.render import done, facts, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 def questions(
     session: Session,
     corpus: CorpusArgument,
-    output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The .jsonl file to write.", show_default=False),
-    ],
+    output: OutputOption,
     max_requests: Annotated[
         int, typer.Option(metavar="N", help="Spend cap of this run: requests, failed ones too.")
     ] = 2000,
@@ -95,7 +93,9 @@ def questions(
     from lockstep_indexer.train.questions.generate import Choice, RoundTrip
     from lockstep_indexer.train.questions.run import Listener, ask_about
 
-    choice = Choice(passages=passages, round_trip=RoundTrip(round_trip), k=k, seed=seed)
+    choice = Choice(
+        passages=passages, round_trip=RoundTrip(round_trip), k=k, language=language, seed=seed
+    )
     budget = Budget(max_requests, max_tokens)
     asked = _prompt(prompt, count)
     require_writable(output, apart_from=[prompt] if prompt else [])
@@ -108,7 +108,6 @@ def questions(
             budget,
             choice,
             model=model,
-            language=language,
             concurrency=concurrency,
             held_out=judged_documents(workspace, corpus, held_out or [], held_out_split),
             listener=Listener(stage=bars.stage, report=bars.counted),

@@ -18,6 +18,17 @@ def lineage_path(path: Path) -> Path:
     return path.with_name(path.name + LINEAGE_SUFFIX)
 
 
+def lineage_of(path: Path, sha256: str) -> Json | None:
+    """How a file of rows was made; None where nothing says so, or it says so of other bytes."""
+    try:
+        told = json.loads(lineage_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(told, dict) or told.pop("sha256", None) != sha256:
+        return None
+    return told
+
+
 def require_writable(path: Path, *, apart_from: Iterable[Path] = ()) -> None:
     """Raise InvalidInput before any work where a file could not be written, or must not be."""
     if path.suffix != ".jsonl":

@@ -12,6 +12,7 @@ from lockstep.errors import InvalidInput
 from lockstep_indexer.train.data.columns import EXPECTED, Columns
 from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData
 from lockstep_indexer.train.data.records import identity, read_records, wrong
+from lockstep_indexer.train.data.row_files import lineage_of
 
 STS_MAX = 5.0
 _LABELS = {str(number): label for number, label in enumerate(Entailment)}
@@ -37,6 +38,8 @@ def read_table(path: Path, kind: Kind | None = None) -> TrainingData:
         examples, scaled = _scaled(path, examples)
         notes += scaled
     file = {**identity(path), "examples": len(examples)}
+    if (made_by := lineage_of(path, file["sha256"])) is not None:
+        file["made_by"] = made_by
     return TrainingData(table.kind, examples, {"files": [file], "notes": notes})
 
 

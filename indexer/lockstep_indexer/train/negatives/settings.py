@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from lockstep.errors import InvalidInput
+from lockstep.lexical.bm25 import Bm25Settings
 from lockstep.models.manifest import Json
 
 MAX_NEGATIVES = 64
@@ -55,6 +56,7 @@ class Mining:
                 next_step="Raise --depth, or lower --skip or --negatives.",
             )
         self._check_shares()
+        Bm25Settings(avg_length=1.0, language=self.language)  # raises InvalidSetting
 
     def _check_shares(self) -> None:
         for source, share in self.shares.items():

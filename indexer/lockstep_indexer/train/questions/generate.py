@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lockstep.errors import InvalidInput
+from lockstep.lexical.bm25 import Bm25Settings
 from lockstep.models.manifest import Json
 from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
 from lockstep_indexer.train.negatives.passages import Passages
@@ -33,9 +34,11 @@ class Choice:
     passages: int = 1000  # at most, drawn at random
     round_trip: RoundTrip = RoundTrip.MODEL
     k: int = 10  # the passage must be among the first k
+    language: str = "english"  # of BM25
     seed: int = 7
 
     def __post_init__(self) -> None:
+        Bm25Settings(avg_length=1.0, language=self.language)  # raises InvalidSetting
         for name in ("passages", "k"):
             if (value := getattr(self, name)) < 1:
                 raise InvalidInput(f"{name} is {value}; expected 1 or more.")

@@ -33,7 +33,6 @@ def ask_about(
     choice: Choice,
     *,
     model: str | None = None,
-    language: str = "english",
     concurrency: int = 4,
     held_out: Set[str] = frozenset(),
     listener: Listener | None = None,
@@ -64,7 +63,7 @@ def ask_about(
             passages,
             asker,
             choice,
-            _scorer(choice, passages, encoder, language),
+            _scorer(choice, passages, encoder),
             held_out=held_out,
             lineage=lineage,
             stage=listener.stage,
@@ -72,11 +71,11 @@ def ask_about(
 
 
 def _scorer(
-    choice: Choice, passages: Passages, encoder: TextEncoder, language: str
+    choice: Choice, passages: Passages, encoder: TextEncoder
 ) -> Callable[[], Scorer] | None:
     """Made when it is needed: encoding a corpus takes long, and may be for nothing."""
     if choice.round_trip is RoundTrip.MODEL:
         return lambda: by_model(passages, encoder)
     if choice.round_trip is RoundTrip.BM25:
-        return lambda: by_bm25(passages, language)
+        return lambda: by_bm25(passages, choice.language)
     return None

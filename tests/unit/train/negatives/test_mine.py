@@ -14,6 +14,7 @@ from lockstep.bootstrap import Workspace
 from lockstep.corpus.documents import Document
 from lockstep.errors import CorpusNotFound, InvalidInput, NoLiveIndex, RerankerNotFound
 from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData
+from lockstep_indexer.train.data.reading import read_training_data
 from lockstep_indexer.train.data.row_files import lineage_path, require_writable, write_rows
 from lockstep_indexer.train.negatives.mine import Mined
 from lockstep_indexer.train.negatives.passages import corpus_passages
@@ -124,6 +125,12 @@ def test_mining_again_gives_the_same_to_the_byte(workspace: Workspace, tmp_path:
     assert negatives_of(other) != negatives_of(found)
     lineage = json.loads(lineage_path(paths[0]).read_text())
     assert (lineage["model"]["ref"], lineage["mining"]["margin"]) == ("tiny@1", 0.2)
+    read = read_training_data([paths[0]])
+    assert (read.kind, read.fingerprint) == (Kind.HARD_NEGATIVES, found.data.fingerprint)
+    [file] = read.lineage["files"]
+    assert file["made_by"]["mining"] == mining.to_json()
+    paths[0].write_bytes(paths[0].read_bytes() + b"\n")  # other bytes, of which nothing is known
+    assert "made_by" not in read_training_data([paths[0]]).lineage["files"][0]
     first = json.loads(paths[0].read_text().splitlines()[0])
     assert list(first) == ["query", "positive", "negative_1", "negative_2", "document_id"]
 
