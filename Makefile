@@ -44,9 +44,9 @@ fix: $(VENV)/.ready  ## format, and mend what ruff can
 bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
-bench-encode: $(VENV)/.ready  ## passages to vectors, beside the library's encode; MODEL, TEXTS, DATA, ALL=1, COMPILE=1, FP8=1
+bench-encode: $(VENV)/.ready  ## passages to vectors, beside the library's encode; MODEL, TEXTS, DATA, ALL=1, COMPILE=1, FP8=1, SERVER=URL
 	$(BIN)/python -m benchmarks.encode $(if $(MODEL),--model $(MODEL)) $(if $(TEXTS),--texts $(TEXTS)) \
-		$(if $(DATA),--data $(DATA)) $(if $(ALL),--all) $(if $(COMPILE),--compile) $(if $(FP8),--fp8)
+		$(if $(DATA),--data $(DATA)) $(if $(ALL),--all) $(if $(COMPILE),--compile) $(if $(FP8),--fp8) $(if $(SERVER),--server $(SERVER))
 
 crash: $(VENV)/.ready  ## kill -9 at every moment, restart, check; CYCLES, SEED, DATABASE=postgresql, ENGINE=stand-in or URL
 	$(BIN)/python -m crash --cycles $(CYCLES) --seed $(SEED) --database $(DATABASE) --engine $(ENGINE)

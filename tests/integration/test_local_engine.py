@@ -297,21 +297,23 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     """Its encoder is chosen and compiled anew, with less left to encode."""
     monkeypatch.setattr(choosing, "WORTH_ON_CPU", 0.0)
     model = workspace.models.resolve("tiny@1")
-    whole = reindex(workspace, CORPUS, model, SpecOptions())
-    assert "cosine" in whole.encoded_by
+    before = len(workspace.catalog.versions(CORPUS))
     root = workspace.settings.data.parent
     process = fork_server().Process(target=run_fast_reindex, args=(root, CORPUS, "tiny@1", 3))
     process.start()
     process.join()
     assert process.exitcode == -9
-    (killed,) = (
-        v for v in workspace.catalog.versions(CORPUS) if v.number == whole.version.number + 1
-    )
+    (killed,) = workspace.catalog.versions(CORPUS)[before:]
     assert 0 < killed.applied_seq < workspace.corpora.head_seq(CORPUS)
     done = reindex(workspace, CORPUS, model, SpecOptions())
     assert (done.resumed, done.version.number) == (True, killed.number)
-    one, other = (Generation.load(each.version, workspace.encoders) for each in (whole, done))
-    assert_same(contents(workspace, one), contents(workspace, other))
+    assert "cosine" in done.encoded_by
+    whole, resumed = (
+        begun(workspace, killed.spec),
+        Generation.load(done.version, workspace.encoders),
+    )
+    applied(workspace, whole, choosing.local_engine(workspace, whole))
+    assert_same(contents(workspace, whole), contents(workspace, resumed))
 
 
 def test_a_small_corpus_is_left_to_the_library(workspace: Workspace, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def expected(workspace: Workspace, local: LocalEngine) -> dict[str, Record]:
 
 
 def test_a_killed_build_goes_on_with_the_same_bits(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, local: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun by workers of a Ray of its own, which end with it; another engine goes on."""
     monkeypatch.setattr(choosing, "WORTH_ON_CPU", 0.0)
@@ -86,9 +86,12 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     assert killed.applied_seq == workspace.corpora.changes(CORPUS, 0, limit=2 * BATCH)[-1].seq
     done = reindex(workspace, CORPUS, model, SpecOptions())
     assert (done.resumed, done.version.number) == (True, killed.number)
-    whole = reindex(workspace, CORPUS, model, SpecOptions())
-    one, other = (Generation.load(each.version, workspace.encoders) for each in (whole, done))
-    assert_same(contents(workspace, one), contents(workspace, other))
+    whole, resumed = (
+        begun(workspace, killed.spec),
+        Generation.load(done.version, workspace.encoders),
+    )
+    applied(workspace, whole, local)
+    assert_same(contents(workspace, whole), contents(workspace, resumed))
 
 
 def test_the_points_are_those_of_the_local_engine(

@@ -12,7 +12,7 @@ from lockstep.corpus.documents import Change
 from lockstep.index.applier import Progress
 from lockstep.index.engine import Built, Engine
 from lockstep.index.generation import Generation
-from lockstep.index.spec import SpecOptions, resolve
+from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.store.port import Record
 
 MANY = 60  # batches, more than any engine may have at hand
@@ -29,10 +29,10 @@ class Bounded(Protocol):
     ) -> Generator[Built, None, None]: ...
 
 
-def begun(workspace: Workspace) -> Generation:
+def begun(workspace: Workspace, spec: IndexSpec | None = None) -> Generation:
     """A new index version, empty."""
     model = workspace.models.resolve("tiny@1")
-    spec = resolve(SpecOptions(prefilter_dim=8), model.manifest, avg_length=9.0)
+    spec = spec or resolve(SpecOptions(prefilter_dim=8), model.manifest, avg_length=9.0)
     version = workspace.catalog.add(CORPUS, model, spec)
     workspace.store.create(version.collection, spec.schema(model.manifest.dim), version.manifest())
     return Generation.load(version, workspace.encoders)

@@ -44,7 +44,8 @@ def spent(progress: "Progress") -> str:
         return ""
     stages = ", ".join(f"{_SAID[name]} {duration(s)}" for name, s in _stages(progress).items())
     name, busy = _bound(progress)
-    known = f"; tokens of {progress.known:,} documents known" if progress.known else ""
+    share = _known_share(progress)
+    known = "" if share is None else f"; tokens of {share:.0%} of the documents known from before"
     return f"{stages}; bound by {_SAID[name]}: busy {busy:.0%}{known}"
 
 
@@ -54,6 +55,7 @@ def pace_json(progress: "Progress") -> dict[str, Any]:
     return {
         "tokens": progress.tokens or None,
         "documents_with_known_tokens": progress.known,
+        "token_cache_hits": _known_share(progress),
         "documents_per_s": _rate(progress.documents + progress.deleted, seconds),
         "passages_per_s": _rate(progress.passages, seconds),
         "tokens_per_s": _rate(progress.tokens, seconds) or None,
@@ -70,6 +72,13 @@ def pace_json(progress: "Progress") -> dict[str, Any]:
 
 def _rate(count: int, seconds: float) -> float | None:
     return round(count / seconds, 1) if seconds else None
+
+
+def _known_share(progress: "Progress") -> float | None:
+    """Of the documents; None where no tokens were asked for."""
+    if not progress.tokens or not progress.documents:
+        return None
+    return round(progress.known / progress.documents, 4)
 
 
 def _share(progress: "Progress") -> float:

@@ -135,7 +135,7 @@ def by_tokens(
     ceiling = matmul_ceiling(device)
 
     def least_s(tokens: Tokens) -> float:
-        work = flops(config, tokens.lengths)
-        return 0.0 if isnan(work) else work / ceiling
+        least = flops(config, tokens.lengths) / ceiling
+        return 0.0 if isnan(least) else least
 
     return ByTokens(encoder, least_s=least_s)

@@ -1,11 +1,20 @@
 """How fast a build is and what bounds it, in words and as JSON."""
 
+from dataclasses import replace
+
 from lockstep.index.applier import Progress
 from lockstep_indexer.cli.pace import pace_json, rates, spent
 
 STAGES = {"read": 0.5, "split": 1.0, "encode": 97.0, "write": 12.0}
 PROGRESS = Progress(
-    4000, 4000, documents=4000, passages=7000, tokens=700_000, total_s=100.0, stage_s=STAGES
+    4000,
+    4000,
+    documents=4000,
+    passages=7000,
+    tokens=700_000,
+    known=3000,
+    total_s=100.0,
+    stage_s=STAGES,
 )
 
 
@@ -28,8 +37,11 @@ def test_on_a_card_it_tells_the_share_of_the_ceiling() -> None:
 def test_the_last_line_names_what_bounded_the_build() -> None:
     assert spent(PROGRESS) == (
         "reading 0.5 s, splitting 1.0 s, encoding 1 min 37 s, writing 12 s; "
-        "bound by encoding: busy 97%"
+        "bound by encoding: busy 97%; tokens of 75% of the documents known from before"
     )
+    by_library = replace(PROGRESS, tokens=0, known=0)
+    assert spent(by_library).endswith("busy 97%")
+    assert pace_json(by_library)["token_cache_hits"] is None
 
 
 def test_json_has_the_same() -> None:
@@ -37,6 +49,7 @@ def test_json_has_the_same() -> None:
     assert report["bound_by"] == "encode"
     assert report["stages"]["encode"] == {"seconds": 97.0, "busy": 0.97}
     assert (report["documents_per_s"], report["tokens_per_s"]) == (40.0, 7000.0)
+    assert report["token_cache_hits"] == 0.75
     assert report["ceiling_share"] is None
 
 

@@ -9,8 +9,10 @@ from encoder_families import manifest_of
 
 from lockstep.models.vectors import cosines
 from lockstep_indexer.encode.batches import Budget
+from lockstep_indexer.encode.card import require_fp8
 from lockstep_indexer.encode.packed import PackedRoute
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
+from lockstep_indexer.encode.routes import RouteRefused
 from lockstep_indexer.encode.slabs import Slabs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no card")
@@ -54,3 +56,13 @@ def test_memory_that_runs_out_in_mid_run_costs_nothing(
 
     monkeypatch.setattr(route, "_batch", small_only)
     assert np.allclose(route.encode(tokens), whole, atol=2e-3)
+
+
+def test_a_new_card_multiplies_in_eight_bits(model: Any, encoder: PassageEncoder) -> None:
+    try:
+        require_fp8("cuda")
+    except RouteRefused as reason:
+        pytest.skip(str(reason))
+    route = PackedRoute(model, device="cuda", dtype=torch.bfloat16, fp8=True)
+    found = route.encode(encoder.tokenizer.tokens(_TEXTS))
+    assert 0.98 < cosines(found, model.encode(_TEXTS)).min() < 0.99999

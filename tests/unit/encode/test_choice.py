@@ -14,9 +14,9 @@ from lockstep.models import openvino_form
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector, cosines
 from lockstep.testing import nan_model
-from lockstep_indexer.encode import card, compiled, passage_encoder
+from lockstep_indexer.encode import card, ceiling, compiled, packed, padded, passage_encoder
 from lockstep_indexer.encode.batches import Budget
-from lockstep_indexer.encode.choice import first_that_agrees
+from lockstep_indexer.encode.choice import Choosing, first_that_agrees
 from lockstep_indexer.encode.numerics import Sample
 from lockstep_indexer.encode.padded import PaddedRoute
 from lockstep_indexer.encode.passage_encoder import PassageEncoder
@@ -110,6 +110,23 @@ def test_what_disagrees_or_fails_is_passed_over_and_named(model: Any, sample: Sa
     assert "RuntimeError" in report.refused[2].reason
 
 
+def test_a_card_that_cannot_hold_the_model_leaves_it_to_the_processor(
+    model: Any, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90.00 MiB")
+
+    for module in (packed, padded):
+        monkeypatch.setattr(module, "moved_copy", full)
+    chosen, report = first_that_agrees(Choosing(model, "", 0, "cuda", True).routes(), sample)
+    assert chosen.name.startswith("compiled by OpenVINO")
+    names = [each.route for each in report.refused]
+    assert names[:3] == ["packed and compiled, float16", "packed, float16", "packed, bfloat16"]
+    assert {each.reason for each in report.refused} == {
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 90.00 MiB"
+    }
+
+
 def test_without_a_route_that_agrees_there_is_no_encoder(model: Any, sample: Sample) -> None:
     with pytest.raises(EncodingFailed, match="winged: it has wings; turned: its lowest cosine"):
         first_that_agrees(iter([("winged", refused), ("turned", lambda: Turned(model))]), sample)
@@ -196,6 +213,21 @@ class TestFullCards:
             "cpu",
         )
         return done, budget
+
+    def test_the_ceiling_is_measured_as_large_as_fits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fits = 2048
+
+        def rate(device: str, size: int) -> float:
+            if size > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return float(size)
+
+        monkeypatch.setattr(ceiling, "_matmul_rate", rate)
+        assert ceiling.matmul_ceiling("cuda") == 2048
+        fits = 0
+        assert np.isnan(ceiling.matmul_ceiling("cuda"))
 
     def test_other_errors_are_no_full_card(self) -> None:
         def broken(start: int, end: int) -> None:
