@@ -26,8 +26,9 @@ class Splits:
 def split(data: TrainingData, *, dev: float = 0.1, test: float = 0.0, seed: int = 7) -> Splits:
     """Divide by document: examples of one group, passage or query stay together.
 
-    Many that hang together are trained on, as long as others are there to hold out. The same examples and seed give the same parts, in whatever order the examples come. Raises
-    InvalidInput where the shares are none, or the examples hang together too much to divide them.
+    Many that hang together are trained on, as long as others are there to hold out. The same
+    examples and seed give the same parts, in whatever order the examples come. Raises InvalidInput
+    where the shares are none, or the examples hang together too much to divide them.
     """
     if dev < 0 or test < 0 or dev + test > _MOST_HELD_OUT:
         raise InvalidInput(
