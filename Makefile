@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # The torch this is tested with. What build pip finds for it, CPU or CUDA, depends on the machine and on pip's
 # settings; install the one you want into .venv first, and it is kept.
 TORCH ?= torch==2.13.0
+# Processes of `make test`: many tests wait for servers and kills, so one more than there are cores.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # Of `make crash`.
 CYCLES ?= 100
 SEED ?= 7
@@ -29,7 +31,7 @@ demo: $(VENV)/.ready  ## the main job on real documents: build, swap, roll back
 	$(BIN)/lockstep demo
 
 test: $(VENV)/.ready  ## all tests, on all cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: $(VENV)/.ready  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
