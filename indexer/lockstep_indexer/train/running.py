@@ -12,7 +12,7 @@ from sentence_transformers.base.sampler import BatchSamplers
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
-from lockstep_indexer.train.columns import ANCHOR
+from lockstep_indexer.train.columns import ANCHOR, text_columns
 from lockstep_indexer.train.holdout import RetrievalTest
 from lockstep_indexer.train.lessons import Lessons
 from lockstep_indexer.train.loading import load_trainable
@@ -221,10 +221,7 @@ class Run:
         """By column: what begins each query, and each passage."""
         settings = self._settings
         columns = {
-            column
-            for lesson in self._lessons.values()
-            for column in lesson.table.column_names
-            if column == ANCHOR or column.startswith(("positive", "negative"))
+            column for lesson in self._lessons.values() for column in text_columns(lesson.table)
         }
         prompts = {
             column: (settings.query_prompt if column == ANCHOR else settings.document_prompt) or ""

@@ -7,7 +7,7 @@ from typing import Any
 from lockstep.errors import InvalidSetting
 from lockstep.models.loading import usable_device
 from lockstep.models.manifest import Json
-from lockstep_indexer.train.fine_tune import Surroundings, first_attempt, prepared
+from lockstep_indexer.train.fine_tune import Surroundings, first_attempt, limit_tokens, prepared
 from lockstep_indexer.train.lessons import Material, lessons_of
 from lockstep_indexer.train.loading import load_trainable, without_bars
 from lockstep_indexer.train.progress import Course
@@ -50,7 +50,10 @@ def sweep(
     left = trials - len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
     if left > 0:
         with without_bars():
-            lessons = lessons_of(material, settings, load_trainable(base, device=around.device))
+            student = load_trainable(base, device=around.device)
+            limit_tokens(student, settings)
+            lessons = lessons_of(material, settings, student)
+            del student
             attempt = first_attempt(settings, around.device or "cpu")
             dims = settings.matryoshka_dims or ()
             run = Run(lessons, settings, dims, around, Course(attempt.precision), material.guide)

@@ -10,7 +10,13 @@ import pytest
 import torch
 from training import TINY, hard, pairs, same_weights, stopping_at, weights
 
-from lockstep.errors import DeviceMemoryFull, InvalidInput, StorageFull, TrainingDiverged
+from lockstep.errors import (
+    DeviceMemoryFull,
+    InvalidInput,
+    InvalidSetting,
+    StorageFull,
+    TrainingDiverged,
+)
 from lockstep.models.inspection import inspect
 from lockstep.models.manifest import ModelKind
 from lockstep.models.source import take
@@ -22,6 +28,7 @@ from lockstep_indexer.train.holdout import retrieval_test
 from lockstep_indexer.train.lessons import Material
 from lockstep_indexer.train.loading import load_trainable
 from lockstep_indexer.train.progress import Listener
+from lockstep_indexer.train.recovery import is_out_of_memory
 from lockstep_indexer.train.settings import Loss
 from lockstep_indexer.train.trainer import Trainer, last_checkpoint
 
@@ -245,6 +252,38 @@ def test_prompts_are_trained_with_and_kept(base: Path, tmp_path: Path) -> None:
     assert (prompts["query"], prompts["document"]) == ("ask: ", "say: ")
     fine_tune(base, Material(pairs(32)), tmp_path / "plain", TINY)
     assert not same_weights(tmp_path / "out", tmp_path / "plain")
+
+
+def test_without_a_choice_the_bases_own_prompts_are_trained_with(
+    base: Path, tuned: Path, tmp_path: Path
+) -> None:
+    _tune(base, tmp_path, query_prompt="q: ", document_prompt="")
+    assert same_weights(tuned, tmp_path / "out")
+
+
+def test_scored_texts_are_trained_on_as_queries_and_passages(base: Path, tmp_path: Path) -> None:
+    for name, prompt in (("plain", ""), ("prompted", "say: ")):
+        settings = replace(TINY, document_prompt=prompt)
+        fine_tune(base, Material(_SCORED), tmp_path / name, settings)
+    assert not same_weights(tmp_path / "plain", tmp_path / "prompted")
+
+
+def test_no_prompt_is_none_whatever_the_model_does_by_default(base: Path) -> None:
+    model = load_trainable(base)
+    plain = encoded(model, ["a text"], "")
+    model.default_prompt_name = "query"
+    assert np.array_equal(encoded(model, ["a text"], ""), plain)
+
+
+@pytest.mark.parametrize("said", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "CUDA out of memory"])
+def test_a_card_without_memory_is_told_from_bugs(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_a_device_that_is_not_there_is_not_put_on_the_model(base: Path) -> None:
+    with pytest.raises(InvalidSetting, match="'cuda:9' cannot be used"):
+        load_trainable(base, device="cuda:9")
 
 
 def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(tmp_path: Path) -> None:
