@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lockstep.models.loading import seeded, usable_device
 from lockstep.models.verification import Choices, prompts_of
 from lockstep_indexer.train.blending import blend
-from lockstep_indexer.train.lessons import Lessons, Material, lessons_of
+from lockstep_indexer.train.lessons import Lessons, Material, lessons_of, shortages
 from lockstep_indexer.train.loading import dimension, load_trainable, without_bars
 from lockstep_indexer.train.lora import add_adapters, merge_adapters
 from lockstep_indexer.train.precision import usable_precision
@@ -82,6 +82,9 @@ def _train(
 
     attempt = first_attempt(settings, around.device or "cpu")
     course = Course(precision=attempt.precision)
+    for said in shortages(lessons, settings):
+        course.note(said)
+        around.listener.note(said)
     run = Run(lessons, settings, dims, around, course, material.guide)
     model = _until_done(lambda: prepared(base, settings, around), run, attempt, course, around)
     if settings.lora_rank:

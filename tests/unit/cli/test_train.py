@@ -54,9 +54,31 @@ def test_evaluation_data_among_the_pairs_stops_it(cli: Cli, file: Path, tmp_path
     assert cli("model", "list", "--json").out.count("ours") == 0
 
 
+def test_a_mix_in_that_holds_what_is_held_out_stops_it(cli: Cli, file: Path) -> None:
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", "--mix-in", file)
+    assert result.code == 1
+    assert "What 'the held-out share' evaluates by" in result.err
+    assert "ours" not in cli("model", "list", "--json").out
+
+
+def test_judgments_of_the_corpus_itself_are_checked_against(
+    cli: Cli, file: Path, tmp_path: Path
+) -> None:
+    judged = tmp_path / "judged"
+    (judged / "qrels").mkdir(parents=True)
+    (judged / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "which number"}))
+    (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    row = {"query": "which number", "passage": "a passage of its own"}
+    with file.open("a") as pairs_file:
+        pairs_file.write(json.dumps(row) + "\n")
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", "--against", judged)
+    assert "repeats 1 of 1 queries" in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--name", "no name", "--pairs", "absent.jsonl"), "'no name' is no model name"),
         (("--base", "absent"), "No model version is 'absent'"),
         (("--matryoshka-dims", "64"), "64 is no Matryoshka dimension of this model"),
         (("--loss", "triplet"), "needs negatives"),
