@@ -1,10 +1,15 @@
 """`lockstep train` and `lockstep model push`, by the command line."""
 
 import json
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from training import pairs, write_pairs
+
+from lockstep_indexer.train.runs import KEPT_S, interrupted, open_run
 
 from .conftest import Cli
 
@@ -113,3 +118,27 @@ def test_twelve_pairs_are_too_few(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "docs", "--pairs", few, "--name", "ours", "--json")
     assert result.code == 1
     assert "12 different examples" in json.loads(result.out)["error"]["message"]
+
+
+def test_interrupted_trainings_are_seen_and_dropped_when_they_are_old(cli: Cli, root: Path) -> None:
+    data = root / ".lockstep"
+    for name in ("fresh", "old", "running"):
+        with suppress(KeyboardInterrupt), open_run(data, {"corpus": "docs", "name": name}) as run:
+            run.remember("base", name)
+            raise KeyboardInterrupt
+    folders = {one.name: one.folder for one in interrupted(data)}
+    for name in ("old", "running"):
+        for path in folders[name].iterdir():
+            os.utime(path, (0, time.time() - KEPT_S - 60))
+    said = " ".join(cli("doctor").out.split())
+    assert "'fresh' for 'docs' was interrupted" in said
+    assert "lockstep gc docs" in said
+
+    with open_run(data, {"corpus": "docs", "name": "running"}):
+        assert "Would drop 1 interrupted training (old)" in cli("gc", "docs", "--dry-run").out
+        cli("gc", "other")
+        assert folders["old"].is_dir()
+        dropped = cli("gc", "docs", "--json").json["trainings"]
+
+    assert [one["name"] for one in dropped] == ["old"]
+    assert [one.name for one in interrupted(data)] == ["fresh"]
