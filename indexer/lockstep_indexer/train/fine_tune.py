@@ -21,7 +21,7 @@ from lockstep_indexer.train.recovery import (
     slower,
     smaller,
 )
-from lockstep_indexer.train.saving import save_result, saving
+from lockstep_indexer.train.saving import require_space, save_result, saving
 from lockstep_indexer.train.settings import TrainingSettings, dims_for
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def fine_tune(
     settings = _with_prompts(base, settings)
     with without_bars(), saving(around.checkpoints or output):
         student = load_trainable(base, device=around.device)
+        if around.checkpoints is not None:
+            require_space(student, around.checkpoints, settings)
         dims = dims_for(dimension(student), settings.matryoshka_dims)
         max_tokens = student.max_seq_length
         limit_tokens(student, settings)

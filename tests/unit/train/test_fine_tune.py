@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,21 @@ def test_a_full_disk_says_so(base: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Trainer, "_save", fail)
     with pytest.raises(StorageFull, match="No space is left"):
         _tune(base, tmp_path)
+
+
+def test_a_disk_without_room_for_checkpoints_is_told_before_the_training(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(tensor.nbytes for tensor in weights(base).values())
+    free = {"now": 9 * size}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free["now"]))
+    with pytest.raises(StorageFull, match="nothing was trained"):
+        _tune(base, tmp_path)
+    assert not (tmp_path / "steps").exists()
+    free["now"] = 11 * size
+    _tune(base, tmp_path)
+    taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert taken > 6 * size  # two checkpoints, and the result
 
 
 _NLI = TrainingData(
