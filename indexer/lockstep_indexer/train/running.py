@@ -24,6 +24,7 @@ from lockstep_indexer.train.trainer import (
     QUALITY,
     Evaluating,
     Trainer,
+    Trying,
     Watching,
     last_checkpoint,
 )
@@ -97,7 +98,7 @@ class Run:
             name: partial(self._loss, name, attempt=attempt, guide=self._loaded_guide(first))
             for name in self._lessons
         }
-        trainer = Trainer(
+        trainer = Trying(
             model_init=load,
             args=arguments,
             train_dataset=self._tables(),
