@@ -24,14 +24,15 @@ from lockstep.models.source import take
 from lockstep.testing import tiny_model
 from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData
 from lockstep_indexer.train.distillation import encoded
-from lockstep_indexer.train.fine_tune import Surroundings, fine_tune
+from lockstep_indexer.train.fine_tune import Surroundings, fine_tune, first_attempt
 from lockstep_indexer.train.holdout import retrieval_test
 from lockstep_indexer.train.lessons import Material
 from lockstep_indexer.train.loading import load_trainable
-from lockstep_indexer.train.progress import Listener
+from lockstep_indexer.train.progress import Course, Listener
 from lockstep_indexer.train.recovery import is_out_of_memory
+from lockstep_indexer.train.running import Run
 from lockstep_indexer.train.settings import Loss
-from lockstep_indexer.train.trainer import Trainer, last_checkpoint
+from lockstep_indexer.train.trainer import Trainer
 
 Compute = Callable[..., Any]
 
@@ -302,10 +303,36 @@ def test_a_device_that_is_not_there_is_not_put_on_the_model(base: Path) -> None:
         load_trainable(base, device="cuda:9")
 
 
-def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(tmp_path: Path) -> None:
-    assert last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-3").mkdir()
-    assert last_checkpoint(tmp_path) is None
+def test_the_card_that_was_chosen_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it shows without one: the trainer would take the first."""
+    chosen: list[object] = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    run = Run({}, TINY, (32, 16), Surroundings(), Course("fp32"))
+    second = torch.device("cuda:1")
+    arguments = run._arguments(first_attempt(TINY, "cpu"), tmp_path, second)
+    assert arguments.device == second
+    assert chosen[-1] == second
+    assert arguments.n_gpu <= 1
+
+
+def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights may break in a step whose loss was still a number."""
+
+    def poison(trainer: Trainer, loss: torch.Tensor) -> torch.Tensor:
+        fast = trainer.args.learning_rate > TINY.learning_rate / 2
+        if trainer.state.global_step == 9 and fast:
+            next(trainer.model.parameters()).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Trainer, "compute_loss", _computing(poison))
+    course = _tune(base, tmp_path)
+    assert course.resumed_at == 0
+    assert course.steps == 20
+    assert all(np.isfinite(tensor).all() for tensor in weights(tmp_path / "out").values())
 
 
 def _computing(change: Callable[[Trainer, torch.Tensor], torch.Tensor]) -> Compute:
