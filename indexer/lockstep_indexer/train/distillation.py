@@ -63,7 +63,10 @@ class Teacher:
 
 
 def encoded(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> Vector:
-    """(n, dim), L2-normalised, in smaller batches where memory is short. Raises DeviceMemoryFull."""
+    """(n, dim), L2-normalised; in smaller batches where memory is short.
+
+    Raises DeviceMemoryFull.
+    """
 
     def some(size: int) -> Any:
         return model.encode(

@@ -129,8 +129,5 @@ def _chosen(study: Any, settings: TrainingSettings) -> tuple[TrainingSettings, J
         epochs=best["num_train_epochs"],
         batch_size=best["per_device_train_batch_size"],
     )
-    tried = [
-        {**trial.params, "ndcg@10": trial.value}
-        for trial in _finished(study)
-    ]
+    tried = [{**trial.params, "ndcg@10": trial.value} for trial in _finished(study)]
     return chosen, {"trials": tried}

@@ -5,8 +5,8 @@ from pathlib import Path
 from lockstep.corpus.documents import Document
 from lockstep_indexer.train.data.examples import TrainingData
 from lockstep_indexer.train.data.reading import read_training_data
-from lockstep_indexer.train.data.structure import Way, mined_from_structure
 from lockstep_indexer.train.data.row_files import pair_rows, write_rows
+from lockstep_indexer.train.data.structure import Way, mined_from_structure
 
 LONG = "It goes on for long enough that a model finds something to learn from in what is said here."
 GUIDE = f"""A guide to the product.
