@@ -211,7 +211,7 @@ def _prepared(workspace: Workspace, order: Order, settings: TrainingSettings) ->
         choosing=choosing.within(MAX_CHOOSING_PASSAGES),
         reported=reported.first(MAX_REPORTED),
         contamination=contamination | found,
-        warnings=tuple(report.warnings),
+        warnings=(*report.warnings, *_shared(order, contamination | found)),
     )
 
 
@@ -239,6 +239,21 @@ def _uncontaminated(
             train = without_leaks(train, leaks)
         found[name] = leaks.to_json()
     return train, found
+
+
+def _shared(order: Order, contamination: Json) -> Iterator[str]:
+    """What to tell of each evaluation that the examples repeat something of."""
+    for name, leaks in contamination.items():
+        queries, passages = leaks["leaked_queries"], leaks["leaked_passages"]
+        if queries or passages:
+            yield (
+                f"Of '{name}' {queries:,} of {leaks['queries']:,} queries and {passages:,} of "
+                f"{leaks['passages']:,} relevant passages are among the examples; "
+            ) + (
+                "they are trained on: do not trust figures measured there."
+                if order.allow_contamination
+                else "these examples are left out."
+            )
 
 
 def _require_clean(name: str, leaks: Contamination) -> None:

@@ -58,6 +58,13 @@ def test_evaluation_data_among_the_pairs_stops_it(cli: Cli, file: Path, tmp_path
     assert "--allow-contamination" in result.err
     assert cli("model", "list", "--json").out.count("ours") == 0
 
+    trained = cli(*arguments, "--allow-contamination", *_TINY, "--json").json
+    assert "do not trust figures measured there" in trained["warnings"][-1]
+    said = " ".join(cli("model", "show", "ours").out.split())
+    assert "% of it is trained on)" in said
+    cli("model", "push", "ours", tmp_path / "pushed")
+    assert "say nothing: it was trained on" in (tmp_path / "pushed" / "README.md").read_text()
+
 
 def test_a_mix_in_that_holds_what_is_held_out_stops_it(cli: Cli, file: Path) -> None:
     result = cli("train", "docs", "--pairs", file, "--name", "ours", "--mix-in", file)
