@@ -30,7 +30,7 @@ def _sweep(base: Path, folder: Path, trials: int) -> Any:
 def test_a_trial_that_does_not_fit_loses_and_a_later_run_tries_others(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = Trainer.compute_loss
+    compute: Any = Trainer.compute_loss
     begun: list[int] = []
 
     def failing(trainer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +59,7 @@ def test_a_trial_that_does_not_fit_loses_and_a_later_run_tries_others(
 def test_trials_of_which_none_ends_say_so(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = Trainer.compute_loss
+    compute: Any = Trainer.compute_loss
     monkeypatch.setattr(
         Trainer, "compute_loss", lambda *args, **kwargs: compute(*args, **kwargs) * float("nan")
     )
