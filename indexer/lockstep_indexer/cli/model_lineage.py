@@ -82,7 +82,11 @@ def _measures(measures: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _contamination(found: Mapping[str, Any]) -> str:
-    return f"checked against {', '.join(found)}" if found else "nothing to check against"
+    names = [
+        name if leaks["clean"] else f"{name} ({leaks['share']:.0%} of it is trained on)"
+        for name, leaks in found.items()
+    ]
+    return f"checked against {', '.join(names)}" if names else "nothing to check against"
 
 
 def _packages(packages: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """`lockstep promote`, `rollback` and `gc`: which index version is live, and which ones stay."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lockstep.index.probe import ProbeReport
     from lockstep.index.rollouts import Collected, Swap
     from lockstep_indexer.encode.token_upkeep import Forgotten
+    from lockstep_indexer.train.runs import Interrupted
 
 
 def promote(
@@ -81,11 +83,13 @@ def gc(
 
     Failed and abandoned ones go, and retired ones that have soaked (soak_hours in lockstep.toml);
     the live one and candidates stay. So do the cached tokens of documents that are still in some
-    corpus, in the form that some model version reads. Asks nothing.
+    corpus, in the form that some model version reads. Trainings for the corpus that were
+    interrupted and left for two weeks go too. Asks nothing.
     """
     from lockstep.index.rollouts import Collected
     from lockstep_indexer.build.reclaim import used_bytes
     from lockstep_indexer.build.token_reclaim import forget_tokens
+    from lockstep_indexer.train.runs import drop_interrupted
 
     with session.workspace() as workspace:
         rollouts, settings = workspace.rollouts, workspace.settings
@@ -101,6 +105,7 @@ def gc(
             workspace.query_log.forget_old()
         after = used_bytes(settings)
         forgotten = forget_tokens(workspace, dry_run=dry_run)
+        trainings = drop_interrupted(settings.data, corpus, dry_run=dry_run)
         soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
@@ -110,9 +115,15 @@ def gc(
         "soaking": [version_json(version) for version in collected.soaking],
         "freed_bytes": freed,
         "token_cache": asdict(forgotten),
+        "trainings": [training.to_json() for training in trainings],
     }
     rendered = _collected(collected, freed, soak_s, dry_run=dry_run)
-    session.show(document, *rendered, *_forgotten(forgotten, dry_run=dry_run))
+    session.show(
+        document,
+        *rendered,
+        *_forgotten(forgotten, dry_run=dry_run),
+        *_trainings(trainings, dry_run=dry_run),
+    )
 
 
 def _collected(
@@ -144,6 +155,17 @@ def _forgotten(forgotten: "Forgotten", *, dry_run: bool) -> list[RenderableType]
     if dry_run:
         return [note(f"Would drop the cached tokens of {what} and free {space}.")]
     return [done(f"Dropped the cached tokens of {what}; {space} freed")]
+
+
+def _trainings(dropped: "Sequence[Interrupted]", *, dry_run: bool) -> list[RenderableType]:
+    if not dropped:
+        return []
+    names = ", ".join(training.name for training in dropped)
+    what = f"{plural(len(dropped), 'interrupted training')} ({names})"
+    space = megabytes(sum(training.size for training in dropped))
+    if dry_run:
+        return [note(f"Would drop {what} and free {space}.")]
+    return [done(f"Dropped {what}; {space} freed")]
 
 
 def swap_json(swap: "Swap") -> Json:

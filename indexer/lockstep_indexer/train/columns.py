@@ -11,7 +11,7 @@ from lockstep_indexer.train.data.examples import Entailment, Example, Kind, Trai
 from lockstep_indexer.train.settings import Loss
 
 ANCHOR, POSITIVE = "anchor", "positive"
-LABEL = "label"
+LABEL, SCORE = "label", "score"
 
 _SUITABLE = {
     Kind.SCORED: (Loss.COSENT, Loss.DISTILL),
@@ -80,7 +80,7 @@ def mean_batch(table: datasets.Dataset, batch_size: int) -> float:
 
 
 def text_columns(table: datasets.Dataset) -> list[str]:
-    return [name for name in table.column_names if name not in (LABEL, "score")]
+    return [name for name in table.column_names if name not in (LABEL, SCORE)]
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> datasets.Dataset:
@@ -99,12 +99,13 @@ def _texts(examples: Sequence[Example]) -> Iterator[tuple[str, ...]]:
 
 
 def _scored(examples: Sequence[Example], *, labelled: bool) -> datasets.Dataset:
+    """The first text as a query and the second as a passage: so the model encodes them in use."""
     columns: dict[str, list[Any]] = {
-        "sentence1": [example.texts[0] for example in examples],
-        "sentence2": [example.texts[1] for example in examples],
+        ANCHOR: [example.query for example in examples],
+        POSITIVE: [example.passage for example in examples],
     }
     if labelled:
-        columns["score"] = [float(example.score or 0.0) for example in examples]
+        columns[SCORE] = [float(example.score or 0.0) for example in examples]
     return datasets.Dataset.from_dict(columns)
 
 

@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 
 from lockstep.errors import InvalidSetting
+from lockstep.models.device_memory import in_halves
 from lockstep.models.loading import load_cross_encoder
 from lockstep.models.manifest import ModelKind
 from lockstep.models.registry import ModelVersion
@@ -62,15 +63,21 @@ class Teacher:
 
 
 def encoded(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> Vector:
-    """(n, dim), L2-normalised."""
-    vectors = model.encode(
-        list(texts),
-        prompt=prompt or None,
-        batch_size=_BATCH,
-        normalize_embeddings=True,
-        show_progress_bar=False,
-    )
-    return np.asarray(vectors, dtype=np.float32)
+    """(n, dim), L2-normalised; in smaller batches where memory is short.
+
+    Raises DeviceMemoryFull.
+    """
+
+    def some(size: int) -> Any:
+        return model.encode(
+            list(texts),
+            prompt=prompt,  # none is "": for None the library may take one of the model's own
+            batch_size=size,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+
+    return np.asarray(in_halves(some, _BATCH, str(model.device)), dtype=np.float32)
 
 
 def labelled(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.models.loading import seeded, usable_device
+from lockstep.models.verification import Choices, prompts_of
 from lockstep_indexer.train.blending import blend
-from lockstep_indexer.train.lessons import Lessons, Material, lessons_of
+from lockstep_indexer.train.lessons import Lessons, Material, lessons_of, shortages
 from lockstep_indexer.train.loading import dimension, load_trainable, without_bars
 from lockstep_indexer.train.lora import add_adapters, merge_adapters
 from lockstep_indexer.train.precision import usable_precision
@@ -20,7 +21,7 @@ from lockstep_indexer.train.recovery import (
     slower,
     smaller,
 )
-from lockstep_indexer.train.saving import save_result, saving
+from lockstep_indexer.train.saving import require_space, save_result, saving
 from lockstep_indexer.train.settings import TrainingSettings, dims_for
 
 if TYPE_CHECKING:
@@ -55,10 +56,14 @@ def fine_tune(
     """
     around = surroundings or Surroundings()
     around = replace(around, device=usable_device(around.device))
+    settings = _with_prompts(base, settings)
     with without_bars(), saving(around.checkpoints or output):
         student = load_trainable(base, device=around.device)
+        if around.checkpoints is not None:
+            require_space(student, around.checkpoints, settings)
         dims = dims_for(dimension(student), settings.matryoshka_dims)
         max_tokens = student.max_seq_length
+        limit_tokens(student, settings)
         lessons = lessons_of(material, settings, student)
         del student
         model, course = _train(base, lessons, material, settings, dims, around)
@@ -79,6 +84,9 @@ def _train(
 
     attempt = first_attempt(settings, around.device or "cpu")
     course = Course(precision=attempt.precision)
+    for said in shortages(lessons, settings):
+        course.note(said)
+        around.listener.note(said)
     run = Run(lessons, settings, dims, around, course, material.guide)
     model = _until_done(lambda: prepared(base, settings, around), run, attempt, course, around)
     if settings.lora_rank:
@@ -134,11 +142,23 @@ def prepared(base: Path, settings: TrainingSettings, around: Surroundings) -> "S
     model = load_trainable(base, device=around.device)
     # Else the library picks examples for a model card that is never written.
     model.model_card_data.widget = [{"text": ""}]
-    model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
+    limit_tokens(model, settings)
     if settings.lora_rank:
         with seeded(settings.seed):
             add_adapters(model, settings.lora_rank)
     return model
+
+
+def limit_tokens(model: "SentenceTransformer", settings: TrainingSettings) -> None:
+    """Let a model read as much of a text as is trained on."""
+    model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
+
+
+def _with_prompts(base: Path, settings: TrainingSettings) -> TrainingSettings:
+    """Where none is chosen, the base's own prompts, which it is used with."""
+    chosen = Choices(query_prompt=settings.query_prompt, document_prompt=settings.document_prompt)
+    query, document = prompts_of(base, chosen)
+    return replace(settings, query_prompt=query, document_prompt=document)
 
 
 def _free_memory() -> None:

@@ -4,6 +4,8 @@ A batch comes from one table, so that the other passages of a batch are negative
 """
 
 import random
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ import numpy as np
 from lockstep.errors import InvalidInput
 from lockstep_indexer.train.columns import ANCHOR, LABEL, POSITIVE, loss_for, mean_batch, tables
 from lockstep_indexer.train.data.examples import Kind, TrainingData
-from lockstep_indexer.train.distillation import Teacher, encoded, labelled
+from lockstep_indexer.train.distillation import Tables, Teacher, encoded, labelled
 from lockstep_indexer.train.settings import Loss, TrainingSettings
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 
 MIN_BATCH = 4
+_MIXED, _KEPT = "mix", "keep"  # what the names of general lessons begin with
+_SHORT = 0.9  # of a share: less of it is told
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,36 @@ def _general(
     whole = count / (1 - mixed - kept)
     if mixed:
         loss = loss_for(general.kind, None)
-        some = _sample(general, round(whole * mixed), settings.seed)
-        found |= {f"mix-{name}": Lesson(t, loss) for name, t in tables(some, loss).items()}
+        drawn = _drawn(tables(general, loss), round(whole * mixed), settings.seed)
+        found |= {f"{_MIXED}-{name}": Lesson(table, loss) for name, table in drawn.items()}
     if kept:
         some = _sample(general, round(whole * kept), settings.seed + 1)
-        found["keep"] = Lesson(_as_they_are(some, settings, base), Loss.DISTILL)
+        found[_KEPT] = Lesson(_as_they_are(some, settings, base), Loss.DISTILL)
     return found
+
+
+def shortages(lessons: Lessons, settings: TrainingSettings) -> Iterator[str]:
+    """What to tell where the general examples are too few for the shares that were asked for."""
+    total = sum(len(lesson.table) for lesson in lessons.values())
+    for option, name, share in (
+        ("--mix-in-share", _MIXED, settings.mix_in_share),
+        ("--keep-share", _KEPT, settings.keep_share),
+    ):
+        rows = sum(len(each.table) for key, each in lessons.items() if key.startswith(name))
+        if rows / total < _SHORT * share:
+            yield (
+                f"there are too few general examples: {option} is {rows / total:.1%} of what is "
+                f"trained on, not {share:.0%}"
+            )
+
+
+def _drawn(found: Tables, count: int, seed: int) -> Tables:
+    """So many rows of all tables, at least one and at most all there are."""
+    rows = [(name, row) for name, table in found.items() for row in range(len(table))]
+    chosen: dict[str, list[int]] = defaultdict(list)
+    for name, row in random.Random(seed).sample(rows, min(max(count, 1), len(rows))):
+        chosen[name].append(row)
+    return {name: datasets.Dataset.from_dict(found[name][some]) for name, some in chosen.items()}
 
 
 def _as_they_are(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import ModelRejected
+from lockstep.models.device_memory import is_full, memory_full
 from lockstep.models.loading import quietly, usable_device
 
 if TYPE_CHECKING:
@@ -15,21 +16,25 @@ if TYPE_CHECKING:
 def load_trainable(folder: Path, *, device: str | None = None) -> "SentenceTransformer":
     """Load an encoder in fp32, whatever it was saved in: half precision loses small steps.
 
-    Raises ModelRejected where the libraries cannot load it.
+    Raises ModelRejected where the libraries cannot load it, InvalidSetting where there is no such
+    device, DeviceMemoryFull where it has no room.
     """
     import torch
     from sentence_transformers import SentenceTransformer
 
+    chosen = usable_device(device)
     with quietly():
         try:
             return SentenceTransformer(
                 str(folder),
-                device=usable_device(device),
+                device=chosen,
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
         except Exception as error:  # whatever the libraries raise at files they do not understand
+            if is_full(error):
+                raise memory_full(chosen, "The base model") from error
             raise ModelRejected(
                 f"The base model cannot be loaded: {type(error).__name__}: {error}",
                 next_step="Choose another one: --base REF",

@@ -8,10 +8,10 @@ from pathlib import Path
 from lockstep.bootstrap import Workspace
 from lockstep.errors import InvalidSetting, NoLiveIndex
 from lockstep.index.versions import State
-from lockstep.models.registry import ModelVersion
+from lockstep.models.registry import ModelVersion, check_name
 from lockstep_indexer.build.model_refs import resolve_or_add
 from lockstep_indexer.train.data.contamination import HeldOut
-from lockstep_indexer.train.data.documents import corpus_documents
+from lockstep_indexer.train.data.documents import CorpusDocuments, corpus_documents
 from lockstep_indexer.train.data.examples import Kind, TrainingData
 from lockstep_indexer.train.data.reading import read_training_data
 from lockstep_indexer.train.order import Order
@@ -47,6 +47,7 @@ class Wanted:
 
 def order_of(workspace: Workspace, wanted: Wanted) -> Order:
     """Raises InvalidInput naming file and line, ModelNotFound, NoLiveIndex, or InvalidSetting."""
+    check_name(wanted.name)  # now, and not after hours of training
     _check_reports(wanted.report_to)
     data = _read(workspace, wanted, wanted.pairs)
     dev = _read(workspace, wanted, (wanted.dev,), split="dev") if wanted.dev else None
@@ -117,16 +118,17 @@ def _against(
         query_set = workspace.query_sets.get(wanted.corpus, info.name)
         found[info.name] = HeldOut.of_query_set(query_set, documents)
     for path in wanted.against:
-        found[str(path)] = _held_out(path)
+        found[str(path)] = _held_out(path, documents)
     if dev is not None:
         found["--dev"] = HeldOut.of(dev)
     return found
 
 
-def _held_out(path: Path) -> HeldOut:
-    """A BEIR folder's test split, else the examples of a file."""
+def _held_out(path: Path, documents: CorpusDocuments) -> HeldOut:
+    """A BEIR folder's test split, else the examples of a file; `documents` are the corpus's."""
     split = "test" if path.is_dir() else "train"
-    return HeldOut.of(read_training_data([path], split=split))
+    looked_up = documents if path.is_dir() and not _has_documents(path) else None
+    return HeldOut.of(read_training_data([path], split=split, documents=looked_up))
 
 
 def _check_reports(names: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from lockstep.errors import DeviceMemoryFull, LockstepError, TrainingDiverged
+from lockstep.models.device_memory import is_full
 from lockstep_indexer.train.settings import Loss, Precision
 
 MAX_RETRIES = 4
@@ -31,9 +32,7 @@ class Attempt:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch, on a card or a CPU, found no memory."""
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if is_full(error) or isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 

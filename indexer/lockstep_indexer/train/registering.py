@@ -86,6 +86,10 @@ def _card(order: Order, settings: TrainingSettings, lineage: Json, comparison: C
         if comparison.lengths
         else "Nothing was held out to measure it by.\n"
     )
+    trained_on = ", ".join(
+        f"`{name}`" for name, leaks in lineage["contamination"].items() if not leaks["clean"]
+    )
+    caution = f"\nFigures on {trained_on} say nothing: it was trained on.\n" if trained_on else ""
     files = "\n".join(
         f"- `{Path(str(file.get('path'))).name}`, {file.get('examples')} examples, SHA-256 "
         f"`{str(file.get('sha256'))[:12]}`"
@@ -109,7 +113,7 @@ Fine-tuned by `lockstep train` for the corpus `{order.corpus}` from `{order.base
 
 {measured}
 It is {comparison.verdict}.
-
+{caution}
 ## What it was trained on
 
 {data["examples"]:,} examples of kind {data["kind"]}, fingerprint `{data["fingerprint"][:12]}`.

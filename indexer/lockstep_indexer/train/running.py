@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import datasets
+import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
-from lockstep_indexer.train.columns import ANCHOR
+from lockstep_indexer.train.columns import ANCHOR, text_columns
 from lockstep_indexer.train.holdout import RetrievalTest
 from lockstep_indexer.train.lessons import Lessons
 from lockstep_indexer.train.loading import load_trainable
@@ -24,6 +25,7 @@ from lockstep_indexer.train.trainer import (
     QUALITY,
     Evaluating,
     Trainer,
+    Trying,
     Watching,
     last_checkpoint,
 )
@@ -89,7 +91,7 @@ class Run:
     ) -> Trainer:
         """A trainer that starts from the base each time, keeps nothing, and is only evaluated."""
         first = load()
-        arguments = self._arguments(attempt, folder, use_cpu=first.device.type == "cpu")
+        arguments = self._arguments(attempt, folder, first.device)
         for name in ("eval_strategy", "save_strategy"):
             setattr(arguments, name, IntervalStrategy.NO)
         arguments.load_best_model_at_end = False
@@ -97,7 +99,7 @@ class Run:
             name: partial(self._loss, name, attempt=attempt, guide=self._loaded_guide(first))
             for name in self._lessons
         }
-        trainer = Trainer(
+        trainer = Trying(
             model_init=load,
             args=arguments,
             train_dataset=self._tables(),
@@ -114,7 +116,7 @@ class Run:
         losses = self._losses(model, attempt)
         trainer = Trainer(
             model=model,
-            args=self._arguments(attempt, folder, use_cpu=model.device.type == "cpu"),
+            args=self._arguments(attempt, folder, model.device),
             train_dataset=self._tables(),
             loss=losses,
             evaluator=evaluator,
@@ -169,7 +171,7 @@ class Run:
         return max(1, round(one_epoch * self._settings.epochs))
 
     def _arguments(
-        self, attempt: Attempt, folder: Path, *, use_cpu: bool
+        self, attempt: Attempt, folder: Path, device: torch.device
     ) -> SentenceTransformerTrainingArguments:
         settings = self._settings
         steps = self._steps(attempt)
@@ -198,7 +200,7 @@ class Run:
             max_grad_norm=attempt.max_grad_norm,
             bf16=attempt.precision is Precision.BF16,
             fp16=attempt.precision is Precision.FP16,
-            use_cpu=use_cpu,
+            use_cpu=device.type == "cpu",
             batch_sampler=BatchSamplers.NO_DUPLICATES if distinct else BatchSamplers.BATCH_SAMPLER,
             prompts=self._prompts(),
             seed=settings.seed,
@@ -215,16 +217,17 @@ class Run:
         # With several cards the trainer would divide each batch among copies of the model, which
         # then have fewer negatives, and which Matryoshka losses do not reach.
         arguments._n_gpu = min(1, arguments.n_gpu)
+        if device.type == "cuda" and device.index:
+            # The trainer takes the first card, whichever the model is on.
+            torch.cuda.set_device(device)
+            vars(arguments)["_setup_devices"] = device
         return arguments
 
     def _prompts(self) -> dict[str, str] | None:
         """By column: what begins each query, and each passage."""
         settings = self._settings
         columns = {
-            column
-            for lesson in self._lessons.values()
-            for column in lesson.table.column_names
-            if column == ANCHOR or column.startswith(("positive", "negative"))
+            column for lesson in self._lessons.values() for column in text_columns(lesson.table)
         }
         prompts = {
             column: (settings.query_prompt if column == ANCHOR else settings.document_prompt) or ""

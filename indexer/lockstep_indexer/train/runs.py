@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,22 @@ from lockstep.models.manifest import Json, canonical_json
 from lockstep_indexer.train.saving import saving
 
 FOLDER = "training"  # in the workspace's data folder
-_LOCK = "lock"
+KEPT_S = 14 * 24 * 3600.0  # an interrupted training that nobody goes on with
+_LOCK, _FIELDS = "lock", "run.json"
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A training that was not finished, and that the same command would go on with."""
+
+    folder: Path
+    corpus: str
+    name: str
+    size: int  # bytes
+    idle_s: float  # since it last wrote something
+
+    def to_json(self) -> Json:
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 class Run:
@@ -55,11 +72,10 @@ def open_run(data: Path, fields: Json) -> Iterator[Run]:
     digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
     folder = data / FOLDER / digest[:16]
     with saving(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").write_text(json.dumps(fields, indent=2), encoding="utf-8")
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _claimed(folder)
     try:
-        _take(lock, folder)
+        with saving(folder):
+            (folder / _FIELDS).write_text(json.dumps(fields, indent=2), encoding="utf-8")
         try:
             yield Run(folder)
         except InvalidInput:
@@ -70,12 +86,80 @@ def open_run(data: Path, fields: Json) -> Iterator[Run]:
         os.close(lock)
 
 
-def _take(lock: int, folder: Path) -> None:
-    """The kernel lets go of it when the process ends, however it does."""
+def interrupted(data: Path, corpus: str | None = None) -> list[Interrupted]:
+    """The trainings, of one corpus or of all, that no process is at; those left longest first."""
+    found = [
+        one
+        for path in (data / FOLDER).glob(f"*/{_FIELDS}")
+        if (one := _interrupted(path.parent)) is not None and corpus in (None, one.corpus)
+    ]
+    return sorted(found, key=lambda one: -one.idle_s)
+
+
+def drop_interrupted(data: Path, corpus: str, *, dry_run: bool = False) -> list[Interrupted]:
+    """Remove the corpus's trainings that nobody went on with for KEPT_S seconds; says which."""
+    old = [one for one in interrupted(data, corpus) if one.idle_s > KEPT_S]
+    return [one for one in old if dry_run or _dropped(one.folder)]
+
+
+def _interrupted(folder: Path) -> Interrupted | None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LeaseHeld(
-            f"Another process runs this very training, in '{folder}'.",
-            next_step="Wait for it, or stop it and run the same command: it goes on from there.",
-        ) from error
+        fields = json.loads((folder / _FIELDS).read_text(encoding="utf-8"))
+        files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    except (OSError, ValueError):  # it ends just now, or was killed as it began
+        return None
+    lock = _free(folder)
+    if lock is None:
+        return None
+    os.close(lock)
+    idle_s = max(0.0, time.time() - max(file.st_mtime for file in files))
+    size = sum(file.st_size for file in files)
+    return Interrupted(folder, str(fields["corpus"]), str(fields["name"]), size, idle_s)
+
+
+def _dropped(folder: Path) -> bool:
+    lock = _free(folder)
+    if lock is None:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
+    return True
+
+
+def _claimed(folder: Path) -> int:
+    """A descriptor that holds the folder's lock. Raises LeaseHeld."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # whoever had the folder is done, and has removed it
+        os.close(descriptor)
+        if (lock := _free(folder)) is not None:
+            return lock
+        if (folder / _LOCK).exists():
+            raise LeaseHeld(
+                f"Another process runs this very training, in '{folder}'.",
+                next_step="Wait for it, or stop it and run the same command: it goes on from "
+                "there.",
+            )
+
+
+def _free(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None where another has it, or there is none.
+
+    The kernel lets go of it when the process ends, however it does.
+    """
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):  # and not one that was removed
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None

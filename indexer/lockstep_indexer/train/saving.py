@@ -15,6 +15,7 @@ from lockstep_indexer.train.settings import TrainingSettings
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_CHECKPOINTS = 3
 _SETTINGS = "config_sentence_transformers.json"
 # safetensors and torch wrap the system's error in errors of their own.
 _FULL = re.compile(r"no space left|os error 28|disk quota|\[enforce fail at inline_container", re.I)
@@ -33,6 +34,27 @@ def saving(folder: Path) -> Iterator[None]:
             next_step="Free some space and run the same command again: it goes on at the last "
             "whole checkpoint.",
         ) from error
+
+
+def require_space(model: "SentenceTransformer", folder: Path, settings: TrainingSettings) -> None:
+    """Raise StorageFull before a training whose checkpoints and result the disk cannot hold.
+
+    A checkpoint is the weights and, of each that is trained, two numbers of the optimiser's. The
+    best and the newest one are kept while the next is written; then the result is.
+    """
+    weights = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    checkpoint = weights * (1 if settings.lora_rank else 3)
+    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    needed = _CHECKPOINTS * checkpoint + weights - written
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StorageFull(
+            f"The checkpoints of this training take {needed / 1e6:,.0f} MB more in '{folder}', "
+            f"and {free / 1e6:,.0f} MB are free; nothing was trained.",
+            next_step="Free some space and run it again: `lockstep gc CORPUS` drops old indexes "
+            "and interrupted trainings. Adapters (--lora 16) take a third.",
+        )
 
 
 def save_result(

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from lockstep_indexer.train.holdout import RetrievalTest
 from lockstep_indexer.train.progress import Course, Listener, Progress
+from lockstep_indexer.train.recovery import is_out_of_memory
 
 QUALITY = "ndcg@10"
 _WEIGHTS = "weights.safetensors"
@@ -55,6 +56,20 @@ class Trainer(SentenceTransformerTrainer):
     def _load_best_model(self) -> None:
         """The library's own goes on with the last weights where the best cannot be read."""
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
+
+class Trying(Trainer):
+    """For a sweep: settings that cannot be trained with lose, and the next ones are tried."""
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        from optuna import TrialPruned
+
+        try:
+            return super().train(*args, **kwargs)
+        except (NotFinite, RuntimeError, MemoryError) as error:
+            if not (isinstance(error, NotFinite) or is_out_of_memory(error)):
+                raise
+            raise TrialPruned(str(error)) from None
 
 
 class Watching(TrainerCallback):

@@ -1,7 +1,7 @@
 """A training from examples to a registered model version, measured against its base."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,12 @@ from lockstep_indexer.train.comparison import (
     measured_of,
 )
 from lockstep_indexer.train.data.checks import check, distinct
-from lockstep_indexer.train.data.contamination import Contamination, find_leaks, without_leaks
+from lockstep_indexer.train.data.contamination import (
+    Contamination,
+    HeldOut,
+    find_leaks,
+    without_leaks,
+)
 from lockstep_indexer.train.data.examples import TrainingData
 from lockstep_indexer.train.data.splits import split
 from lockstep_indexer.train.distillation import Teacher
@@ -47,6 +52,7 @@ class Prepared:
     """An order's data, checked and divided."""
 
     train: TrainingData
+    general: TrainingData | None
     choosing: RetrievalTest
     reported: RetrievalTest
     contamination: Json
@@ -77,6 +83,7 @@ def train(workspace: Workspace, order: Order, listener: Listener | None = None) 
     prepared = _prepared(workspace, order, settings)
     for warning in prepared.warnings:
         listener.note(warning)
+    order = replace(order, general=prepared.general)
     fields = _identity(order, settings, prepared)
     with open_run(workspace.settings.data, fields) as run:
         ended = _run(workspace, order, settings, prepared, run, listener)
@@ -193,23 +200,38 @@ def _prepared(workspace: Workspace, order: Order, settings: TrainingSettings) ->
         train, dev = parts.train, parts.dev
     else:
         train, dev = data, order.dev
-    train, contamination = _uncontaminated(order, train)
+    train, contamination = _uncontaminated(order, train, order.against)
+    general, found = _clean_general(order, dev)
     test = _test(workspace, order, settings, train, dev)
     first = min(MAX_CHOOSING, round(len(test) * _CHOOSING_SHARE))
     choosing, reported = test.halves(first)
     return Prepared(
         train=train,
+        general=general,
         choosing=choosing.within(MAX_CHOOSING_PASSAGES),
         reported=reported.first(MAX_REPORTED),
-        contamination=contamination,
-        warnings=tuple(report.warnings),
+        contamination=contamination | found,
+        warnings=(*report.warnings, *_shared(order, contamination | found)),
     )
 
 
-def _uncontaminated(order: Order, train: TrainingData) -> tuple[TrainingData, Json]:
+def _clean_general(order: Order, dev: TrainingData) -> tuple[TrainingData | None, Json]:
+    """The examples against forgetting, held against the held-out share of the others as well."""
+    if order.general is None:
+        return None, {}
+    against = dict(order.against)
+    if order.dev is None:
+        against["the held-out share"] = HeldOut.of(dev)
+    general, found = _uncontaminated(order, order.general, against)
+    return general, {f"{name}, by --mix-in": leaks for name, leaks in found.items()}
+
+
+def _uncontaminated(
+    order: Order, train: TrainingData, against: Mapping[str, HeldOut]
+) -> tuple[TrainingData, Json]:
     """Raises Contaminated where what is to be evaluated by would be trained on."""
     found: Json = {}
-    for name, held_out in order.against.items():
+    for name, held_out in against.items():
         leaks = find_leaks(train, held_out)
         if not order.allow_contamination:
             _require_clean(name, leaks)
@@ -217,6 +239,21 @@ def _uncontaminated(order: Order, train: TrainingData) -> tuple[TrainingData, Js
             train = without_leaks(train, leaks)
         found[name] = leaks.to_json()
     return train, found
+
+
+def _shared(order: Order, contamination: Json) -> Iterator[str]:
+    """What to tell of each evaluation that the examples repeat something of."""
+    for name, leaks in contamination.items():
+        queries, passages = leaks["leaked_queries"], leaks["leaked_passages"]
+        if queries or passages:
+            yield (
+                f"Of '{name}' {queries:,} of {leaks['queries']:,} queries and {passages:,} of "
+                f"{leaks['passages']:,} relevant passages are among the examples; "
+            ) + (
+                "they are trained on: do not trust figures measured there."
+                if order.allow_contamination
+                else "these examples are left out."
+            )
 
 
 def _require_clean(name: str, leaks: Contamination) -> None:

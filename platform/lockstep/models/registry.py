@@ -90,7 +90,7 @@ class ModelRegistry:
         version it already was, with `created` False; a damaged artefact of it is repaired.
         Raises ModelRejected, InvalidSetting, HubUnavailable, StorageFull or ArtefactsUnavailable.
         """
-        _check_name(name)
+        check_name(name)
         choices = Choices(
             matryoshka_dims=matryoshka_dims,
             query_prompt=query_prompt,
@@ -203,7 +203,8 @@ def _version(row: Row[Any]) -> ModelVersion:
     )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InvalidSetting for what cannot name a model."""
     if not _NAME.fullmatch(name):
         raise InvalidSetting(
             f"'{name}' is no model name; expected 1 to 63 of a-z, 0-9, dot, dash and underscore, "

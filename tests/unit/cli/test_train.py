@@ -1,10 +1,15 @@
 """`lockstep train` and `lockstep model push`, by the command line."""
 
 import json
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from training import pairs, write_pairs
+
+from lockstep_indexer.train.runs import KEPT_S, interrupted, open_run
 
 from .conftest import Cli
 
@@ -53,10 +58,39 @@ def test_evaluation_data_among_the_pairs_stops_it(cli: Cli, file: Path, tmp_path
     assert "--allow-contamination" in result.err
     assert cli("model", "list", "--json").out.count("ours") == 0
 
+    trained = cli(*arguments, "--allow-contamination", *_TINY, "--json").json
+    assert "do not trust figures measured there" in trained["warnings"][-1]
+    said = " ".join(cli("model", "show", "ours").out.split())
+    assert "% of it is trained on)" in said
+    cli("model", "push", "ours", tmp_path / "pushed")
+    assert "say nothing: it was trained on" in (tmp_path / "pushed" / "README.md").read_text()
+
+
+def test_a_mix_in_that_holds_what_is_held_out_stops_it(cli: Cli, file: Path) -> None:
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", "--mix-in", file)
+    assert result.code == 1
+    assert "What 'the held-out share' evaluates by" in result.err
+    assert "ours" not in cli("model", "list", "--json").out
+
+
+def test_judgments_of_the_corpus_itself_are_checked_against(
+    cli: Cli, file: Path, tmp_path: Path
+) -> None:
+    judged = tmp_path / "judged"
+    (judged / "qrels").mkdir(parents=True)
+    (judged / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "which number"}))
+    (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    row = {"query": "which number", "passage": "a passage of its own"}
+    with file.open("a") as pairs_file:
+        pairs_file.write(json.dumps(row) + "\n")
+    result = cli("train", "docs", "--pairs", file, "--name", "ours", "--against", judged)
+    assert "repeats 1 of 1 queries" in result.err
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--name", "no name", "--pairs", "absent.jsonl"), "'no name' is no model name"),
         (("--base", "absent"), "No model version is 'absent'"),
         (("--matryoshka-dims", "64"), "64 is no Matryoshka dimension of this model"),
         (("--loss", "triplet"), "needs negatives"),
@@ -91,3 +125,27 @@ def test_twelve_pairs_are_too_few(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "docs", "--pairs", few, "--name", "ours", "--json")
     assert result.code == 1
     assert "12 different examples" in json.loads(result.out)["error"]["message"]
+
+
+def test_interrupted_trainings_are_seen_and_dropped_when_they_are_old(cli: Cli, root: Path) -> None:
+    data = root / ".lockstep"
+    for name in ("fresh", "old", "running"):
+        with suppress(KeyboardInterrupt), open_run(data, {"corpus": "docs", "name": name}) as run:
+            run.remember("base", name)
+            raise KeyboardInterrupt
+    folders = {one.name: one.folder for one in interrupted(data)}
+    for name in ("old", "running"):
+        for path in folders[name].iterdir():
+            os.utime(path, (0, time.time() - KEPT_S - 60))
+    said = " ".join(cli("doctor").out.split())
+    assert "'fresh' for 'docs' was interrupted" in said
+    assert "lockstep gc docs" in said
+
+    with open_run(data, {"corpus": "docs", "name": "running"}):
+        assert "Would drop 1 interrupted training (old)" in cli("gc", "docs", "--dry-run").out
+        cli("gc", "other")
+        assert folders["old"].is_dir()
+        dropped = cli("gc", "docs", "--json").json["trainings"]
+
+    assert [one["name"] for one in dropped] == ["old"]
+    assert [one.name for one in interrupted(data)] == ["fresh"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,28 @@ import pytest
 import torch
 from training import TINY, hard, pairs, same_weights, stopping_at, weights
 
-from lockstep.errors import DeviceMemoryFull, InvalidInput, StorageFull, TrainingDiverged
+from lockstep.errors import (
+    DeviceMemoryFull,
+    InvalidInput,
+    InvalidSetting,
+    StorageFull,
+    TrainingDiverged,
+)
 from lockstep.models.inspection import inspect
 from lockstep.models.manifest import ModelKind
 from lockstep.models.source import take
 from lockstep.testing import tiny_model
 from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData
 from lockstep_indexer.train.distillation import encoded
-from lockstep_indexer.train.fine_tune import Surroundings, fine_tune
+from lockstep_indexer.train.fine_tune import Surroundings, fine_tune, first_attempt
 from lockstep_indexer.train.holdout import retrieval_test
 from lockstep_indexer.train.lessons import Material
 from lockstep_indexer.train.loading import load_trainable
-from lockstep_indexer.train.progress import Listener
+from lockstep_indexer.train.progress import Course, Listener
+from lockstep_indexer.train.recovery import is_out_of_memory
+from lockstep_indexer.train.running import Run
 from lockstep_indexer.train.settings import Loss
-from lockstep_indexer.train.trainer import Trainer, last_checkpoint
+from lockstep_indexer.train.trainer import Trainer
 
 Compute = Callable[..., Any]
 
@@ -154,6 +163,21 @@ def test_a_full_disk_says_so(base: Path, tmp_path: Path, monkeypatch: pytest.Mon
         _tune(base, tmp_path)
 
 
+def test_a_disk_without_room_for_checkpoints_is_told_before_the_training(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(tensor.nbytes for tensor in weights(base).values())
+    free = {"now": 9 * size}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free["now"]))
+    with pytest.raises(StorageFull, match="nothing was trained"):
+        _tune(base, tmp_path)
+    assert not (tmp_path / "steps").exists()
+    free["now"] = 11 * size
+    _tune(base, tmp_path)
+    taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert taken > 6 * size  # two checkpoints, and the result
+
+
 _NLI = TrainingData(
     Kind.NLI,
     [
@@ -247,10 +271,68 @@ def test_prompts_are_trained_with_and_kept(base: Path, tmp_path: Path) -> None:
     assert not same_weights(tmp_path / "out", tmp_path / "plain")
 
 
-def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(tmp_path: Path) -> None:
-    assert last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-3").mkdir()
-    assert last_checkpoint(tmp_path) is None
+def test_without_a_choice_the_bases_own_prompts_are_trained_with(
+    base: Path, tuned: Path, tmp_path: Path
+) -> None:
+    _tune(base, tmp_path, query_prompt="q: ", document_prompt="")
+    assert same_weights(tuned, tmp_path / "out")
+
+
+def test_scored_texts_are_trained_on_as_queries_and_passages(base: Path, tmp_path: Path) -> None:
+    for name, prompt in (("plain", ""), ("prompted", "say: ")):
+        settings = replace(TINY, document_prompt=prompt)
+        fine_tune(base, Material(_SCORED), tmp_path / name, settings)
+    assert not same_weights(tmp_path / "plain", tmp_path / "prompted")
+
+
+def test_no_prompt_is_none_whatever_the_model_does_by_default(base: Path) -> None:
+    model = load_trainable(base)
+    plain = encoded(model, ["a text"], "")
+    model.default_prompt_name = "query"
+    assert np.array_equal(encoded(model, ["a text"], ""), plain)
+
+
+@pytest.mark.parametrize("said", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "CUDA out of memory"])
+def test_a_card_without_memory_is_told_from_bugs(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_a_device_that_is_not_there_is_not_put_on_the_model(base: Path) -> None:
+    with pytest.raises(InvalidSetting, match="'cuda:9' cannot be used"):
+        load_trainable(base, device="cuda:9")
+
+
+def test_the_card_that_was_chosen_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it shows without one: the trainer would take the first."""
+    chosen: list[object] = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    run = Run({}, TINY, (32, 16), Surroundings(), Course("fp32"))
+    second = torch.device("cuda:1")
+    arguments = run._arguments(first_attempt(TINY, "cpu"), tmp_path, second)
+    assert arguments.device == second
+    assert chosen[-1] == second
+    assert arguments.n_gpu <= 1
+
+
+def test_a_checkpoint_that_holds_nan_is_not_gone_back_to(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights may break in a step whose loss was still a number."""
+
+    def poison(trainer: Trainer, loss: torch.Tensor) -> torch.Tensor:
+        fast = trainer.args.learning_rate > TINY.learning_rate / 2
+        if trainer.state.global_step == 9 and fast:
+            next(trainer.model.parameters()).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Trainer, "compute_loss", _computing(poison))
+    course = _tune(base, tmp_path)
+    assert course.resumed_at == 0
+    assert course.steps == 20
+    assert all(np.isfinite(tensor).all() for tensor in weights(tmp_path / "out").values())
 
 
 def _computing(change: Callable[[Trainer, torch.Tensor], torch.Tensor]) -> Compute:

@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from lockstep.settings import Settings
 from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.cli.checks.check import Check, bad, good, warn
-from lockstep_indexer.cli.render import megabytes
+from lockstep_indexer.cli.render import duration, megabytes
+from lockstep_indexer.train.runs import KEPT_S, interrupted
 
 SHOWN = ("lockstep", "qdrant-edge-py", "qdrant-client", "torch", "sentence-transformers")
 SPARE_BYTES = 1_000_000_000
@@ -50,6 +51,21 @@ def disk(settings: Settings) -> Check:
     if free > (used or 0) + SPARE_BYTES:
         return good("disk", message)
     return warn("disk", message, "Free some space: lockstep gc CORPUS")
+
+
+def trainings(settings: Settings) -> Iterator[Check]:
+    """Interrupted ones hold checkpoints, each three times the size of its model."""
+    for one in interrupted(settings.data):
+        message = (
+            f"'{one.name}' for '{one.corpus}' was interrupted {duration(one.idle_s)} ago; "
+            f"{megabytes(one.size)} in '{one.folder}'"
+        )
+        mend = (
+            f"lockstep gc {one.corpus}"
+            if one.idle_s > KEPT_S
+            else f"Run the same lockstep train again to go on, or remove '{one.folder}'."
+        )
+        yield warn("training", message, mend)
 
 
 def _taken(used: int) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lockstep_indexer.cli.options import CorpusArgument, command
-from lockstep_indexer.cli.pairs.written import OutputOption, check_output, write
+from lockstep_indexer.cli.pairs.written import OutputOption, write
 from lockstep_indexer.cli.session import Session
 
 
@@ -32,10 +32,11 @@ def clicks(
 
     Clicks favour what stood high: prove what was trained on them by other judgments.
     """
-    check_output(output)
     from lockstep_indexer.train.data.clicks import pairs_from_click_files, pairs_from_clicks
     from lockstep_indexer.train.data.documents import corpus_documents
+    from lockstep_indexer.train.data.row_files import require_writable
 
+    require_writable(output, apart_from=from_ or [])
     with session.workspace() as workspace:
         documents = corpus_documents(workspace.corpora, corpus)
         if from_:

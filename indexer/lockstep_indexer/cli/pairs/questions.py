@@ -87,7 +87,7 @@ def questions(
     they come, so that a run that was stopped goes on where it was and pays for nothing twice.
     Questions that are no good, or do not find their own passage, are thrown away and counted.
     """
-    from lockstep_indexer.train.data.row_files import require_writable, write_rows
+    from lockstep_indexer.train.data.row_files import pair_rows, require_writable, write_rows
     from lockstep_indexer.train.negatives.held_out import judged_documents
     from lockstep_indexer.train.questions.budget import Budget
     from lockstep_indexer.train.questions.generate import Choice, RoundTrip
@@ -113,11 +113,7 @@ def questions(
             listener=Listener(stage=bars.stage, report=bars.counted),
         )
         _require_any(generated, budget)
-        rows = (
-            {"query": one.query, "passage": one.passage, "document_id": one.group}
-            for one in generated.data.examples
-        )
-        write_rows(output, rows, generated.data.lineage)
+        write_rows(output, pair_rows(generated.data), generated.data.lineage)
     session.show(
         _json(generated, budget, output), *_rendered(generated, budget, choice, corpus, output)
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lockstep_indexer.cli.options import CorpusArgument, command
-from lockstep_indexer.cli.pairs.written import OutputOption, check_output, write
+from lockstep_indexer.cli.pairs.written import OutputOption, write
 from lockstep_indexer.cli.session import Session
 
 _ALL = 1 << 62
@@ -28,10 +28,11 @@ def structure(
     A heading, a title that no other document has, or the summary that a text begins with asks; what
     follows it answers, without the words that ask. Needs neither searches nor judgments.
     """
-    check_output(output)
     from lockstep.errors import InvalidInput
+    from lockstep_indexer.train.data.row_files import require_writable
     from lockstep_indexer.train.data.structure import mined_from_structure
 
+    require_writable(output)
     with session.workspace() as workspace, session.waiting("reading the documents"):
         documents = workspace.corpora.spread(corpus, _ALL)
         data = mined_from_structure(documents, limit=limit, seed=seed)

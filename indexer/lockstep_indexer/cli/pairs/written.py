@@ -27,19 +27,11 @@ OutputOption = Annotated[
 ]
 
 
-def check_output(path: Path) -> None:
-    """Raise BadParameter where pairs cannot be written under this name."""
-    if path.suffix != ".jsonl":
-        raise typer.BadParameter(f"'{path}' does not end in .jsonl.", param_hint="--output")
-    if path.is_dir():
-        raise typer.BadParameter(f"'{path}' is a folder.", param_hint="--output")
-
-
 def write(session: Session, output: Path, data: "TrainingData", *, source: str) -> None:
     """Write the pairs, and show how many there are and what the first of them say."""
-    from lockstep_indexer.train.data.writing import write_pairs
+    from lockstep_indexer.train.data.row_files import pair_rows, write_rows
 
-    write_pairs(output, data)
+    write_rows(output, pair_rows(data), data.lineage)
     document: Json = {
         "output": str(output),
         "pairs": len(data),

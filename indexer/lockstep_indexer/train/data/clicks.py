@@ -95,7 +95,7 @@ def _click(path: Path, line: int, fields: Fields) -> tuple[str, str, int]:
         raise wrong(path, line, "it has no 'document_id' of the document that was clicked")
     try:
         count = int(clicks)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         count = -1
     if count < 0:
         raise wrong(path, line, f"'clicks' is {clicks!r}; expected a whole number from 0")

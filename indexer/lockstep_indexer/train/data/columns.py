@@ -19,7 +19,9 @@ _NEGATIVE = ("negative", "neg", "negatives")
 _NUMBERED = re.compile(r"(?:negative|neg)_?(\d+)")
 _SCORE = ("score", "similarity", "similarity_score", "relatedness_score")
 _LABEL = ("label", "gold_label", "entailment_label", "labels")
-_GROUP = ("document_id", "doc_id", "corpus_id", "group")
+# What any record may have besides.
+GROUP = ("document_id", "doc_id", "corpus_id", "group")
+GRADE = "grade"
 
 EXPECTED = {
     Kind.PAIRS: "query and positive (or anchor, question, s1 … and passage, answer, s2 …)",
@@ -41,8 +43,6 @@ class Columns:
     negatives: Sequence[str] = ()  # in order
     score: str = ""
     label: str = ""
-    group: str = ""
-    grade: str = ""
 
     @classmethod
     def of(cls, names: Collection[str]) -> "Columns | None":
@@ -57,8 +57,6 @@ class Columns:
             negatives=_negatives(names),
             score=_first_of(_SCORE, names),
             label=_first_of(_LABEL, names),
-            group=_first_of(_GROUP, names),
-            grade="grade" if "grade" in names else "",
         )
 
     def kinds(self) -> tuple[Kind, ...]:

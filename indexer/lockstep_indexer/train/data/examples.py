@@ -77,3 +77,12 @@ class TrainingData:
         for one in self.examples:
             digest.update(canonical_json([one.texts, one.score, one.label]).encode() + b"\n")
         return digest.hexdigest()
+
+
+def is_text(text: str) -> bool:
+    """Whether it is Unicode text, without NUL and lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 from lockstep.errors import InvalidInput
 from lockstep.models.manifest import Json, canonical_json
+from lockstep_indexer.train.data.examples import TrainingData
 
 LINEAGE_SUFFIX = ".lineage.json"
 
@@ -47,6 +48,17 @@ def require_writable(path: Path, *, apart_from: Iterable[Path] = ()) -> None:
             f"The output '{path}' is a file that is read; it would be lost.",
             next_step="Give the output another name.",
         )
+
+
+def pair_rows(data: TrainingData) -> Iterator[Json]:
+    """Rows of query, passage and, where known, document_id and grade."""
+    for one in data.examples:
+        row: Json = {"query": one.query, "passage": one.passage}
+        if one.group:
+            row["document_id"] = one.group
+        if one.score is not None:
+            row["grade"] = int(one.score) if one.score.is_integer() else one.score
+        yield row
 
 
 def write_rows(path: Path, rows: Iterable[Json], lineage: Json) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from lockstep.corpus.documents import shown
 from lockstep.corpus.rows import Fields
 from lockstep.errors import InvalidInput
-from lockstep_indexer.train.data.columns import EXPECTED, Columns
-from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData
+from lockstep_indexer.train.data.columns import EXPECTED, GRADE, GROUP, Columns
+from lockstep_indexer.train.data.examples import Entailment, Example, Kind, TrainingData, is_text
 from lockstep_indexer.train.data.records import identity, read_records, wrong
 from lockstep_indexer.train.data.row_files import lineage_of
 
@@ -87,7 +87,7 @@ class _Table:
     def examples(self, line: int, fields: Fields) -> list[Example]:
         """What one record holds: one example, or one for each of its positives."""
         self._check_columns(line, fields)
-        group = fields.get(self.columns.group)
+        group = next((fields[name] for name in GROUP if fields.get(name) is not None), None)
         made = _MAKERS[self.kind](self, line, fields)
         return [
             replace(one, group=passage_group(one.passage) if group is None else str(group))
@@ -175,8 +175,7 @@ class _Table:
             raise self.wrong(line, f"'{name}' is {shown(repr(value))}; expected a number") from None
 
     def _grade(self, line: int, fields: Fields) -> float | None:
-        name = self.columns.grade
-        return self._number(line, fields, name) if fields.get(name) is not None else None
+        return self._number(line, fields, GRADE) if fields.get(GRADE) is not None else None
 
     def _checked(self, line: int, name: str, value: object) -> str:
         if not isinstance(value, str):
@@ -185,7 +184,7 @@ class _Table:
             )
         if not value.strip():
             raise self.wrong(line, f"'{name}' is empty; expected text")
-        if "\x00" in value or not _is_unicode(value):
+        if not is_text(value):
             raise self.wrong(line, f"'{name}' has a NUL or a lone surrogate; expected Unicode text")
         return value
 
@@ -243,11 +242,3 @@ def _scaled(path: Path, examples: list[Example]) -> tuple[list[Example], list[st
 def _whole(value: object) -> object:
     """1.0 as 1: tables with gaps hold whole numbers as floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

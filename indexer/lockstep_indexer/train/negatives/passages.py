@@ -77,6 +77,10 @@ class Passages:
     def of_documents(self, ids: Set[str]) -> set[int]:
         return {place for one in ids for place in self.by_document.get(one, ())}
 
+    def held_out(self, ids: Set[str]) -> set[int]:
+        """The places of these documents' passages, and of what repeats one in another document."""
+        return {same for place in self.of_documents(ids) for same in self.repeating(place)}
+
     def __len__(self) -> int:
         return len(self.all)
 

@@ -43,7 +43,7 @@ def queries_of(data: TrainingData, passages: Passages, held_out: Set[str]) -> Qu
             f"Examples of kind '{data.kind}' have no query and answer to find negatives for.",
             next_step="Give a file of pairs: one query and one passage that answers it in a row.",
         )
-    out = passages.of_documents(held_out)
+    out = passages.held_out(held_out)
     found: dict[bytes, Query] = {}
     tally = _Tally(passages)
     irrelevant = 0

@@ -171,6 +171,7 @@ class ChatEndpoint:
             raise _TryAgain("what it sends is no chat completion") from error
         if not isinstance(text, str):
             raise _TryAgain("what it sends is no text")
+        text = text.encode(errors="replace").decode()  # of a lone surrogate no database knows
         usage = body.get("usage") or {}
         asked, said = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
         reported = asked is not None and said is not None

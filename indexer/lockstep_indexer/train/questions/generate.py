@@ -59,7 +59,7 @@ def chosen_passages(passages: Passages, choice: Choice, held_out: Set[str]) -> l
 
     Raises InvalidInput where there is none.
     """
-    closed = passages.repeated | passages.of_documents(held_out)
+    closed = passages.repeated | passages.held_out(held_out)
     fit = [
         place
         for place, one in enumerate(passages.all)

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from lockstep.errors import InvalidInput
 from lockstep.models.manifest import canonical_json
+from lockstep_indexer.train.data.examples import is_text
 
 COUNT, PASSAGE = "{count}", "{passage}"
 MAX_QUESTION_CHARS = 300
@@ -37,6 +38,7 @@ class Flaw(StrEnum):
     WRONG_COUNT = "wrong count"  # the whole answer: more or fewer questions than asked for
     CUT_OFF = "cut off"  # the whole answer: the endpoint stopped in its midst
     EMPTY = "empty"
+    NOT_TEXT = "not text"  # half a character, or a NUL: no file of training rows may hold it
     TOO_LONG = "too long"
     REPEATS_PASSAGE = "repeats the passage"
     REPEATED = "same as another"
@@ -107,6 +109,8 @@ def _flaw(question: str, passage: str) -> Flaw | None:
         return Flaw.EMPTY
     if len(question) > MAX_QUESTION_CHARS:
         return Flaw.TOO_LONG
+    if not is_text(question):
+        return Flaw.NOT_TEXT
     if question.rstrip("?？!. ").casefold() in " ".join(passage.split()).casefold():
         return Flaw.REPEATS_PASSAGE
     return None

@@ -102,6 +102,17 @@ def test_several_positives_give_an_example_each(tmp_path: Path) -> None:
     assert "1 to 3 negatives" in data.lineage["notes"][0]
 
 
+def test_any_record_may_name_its_document_and_grade(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path / "pairs.jsonl",
+        {"query": "one", "passage": "first"},
+        {"query": "two", "passage": "second", "document_id": "d2", "grade": 0},
+    )
+    first, second = read_training_data([path]).examples
+    assert (second.group, second.score) == ("d2", 0.0)
+    assert first.group not in ("", "d2")
+
+
 def test_sts_scores_are_scaled_and_said(tmp_path: Path) -> None:
     rows: list[Row] = [{"s1": "a", "s2": "b", "score": 5}, {"s1": "c", "s2": "c", "score": "2.5"}]
     data = read_training_data([jsonl(tmp_path / "x.jsonl", *rows)])

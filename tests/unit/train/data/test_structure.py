@@ -5,8 +5,8 @@ from pathlib import Path
 from lockstep.corpus.documents import Document
 from lockstep_indexer.train.data.examples import TrainingData
 from lockstep_indexer.train.data.reading import read_training_data
+from lockstep_indexer.train.data.row_files import pair_rows, write_rows
 from lockstep_indexer.train.data.structure import Way, mined_from_structure
-from lockstep_indexer.train.data.writing import write_pairs
 
 LONG = "It goes on for long enough that a model finds something to learn from in what is said here."
 GUIDE = f"""A guide to the product.
@@ -70,6 +70,9 @@ def test_draws_are_the_same_for_the_same_seed_and_say_where_they_come_from(tmp_p
     lineage = draw(1).lineage
     assert sum(lineage["ways"].values()) == 10
     assert (lineage["documents"], lineage["seed"]) == (30, 1)
-    write_pairs(tmp_path / "new" / "pairs.jsonl", draw(1))
-    assert read_training_data([tmp_path / "new" / "pairs.jsonl"]).examples == draw(1).examples
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.jsonl"]
+    path = tmp_path / "pairs.jsonl"
+    write_rows(path, pair_rows(draw(1)), draw(1).lineage)
+    read = read_training_data([path])
+    assert read.examples == draw(1).examples
+    assert read.lineage["files"][0]["made_by"] == lineage
+    assert len(list(tmp_path.iterdir())) == 2

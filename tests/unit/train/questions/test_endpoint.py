@@ -65,6 +65,14 @@ def test_a_request_is_what_such_endpoints_take() -> None:
     assert (answer.prompt_tokens, spent.tokens, spent.estimated, spent.requests) == (90, 100, 0, 1)
 
 
+def test_half_a_character_in_an_answer_can_be_kept(tmp_path: Path) -> None:
+    with ScriptedServer(said("why \ud83d?")) as server:
+        answer = asked(endpoint(server.url), budget())
+    with AnswerCache(tmp_path / "answers.db") as cache:
+        cache.put(TWO, "passage", "llm", answer)
+        assert cache.get(TWO, "passage", "llm") == answer
+
+
 def test_what_may_pass_is_tried_again() -> None:
     """Too many requests, an error, a cut connection, silence, another service's page."""
     steps = (

@@ -13,7 +13,7 @@ from small_corpus import text_of
 
 from lockstep.bootstrap import Workspace
 from lockstep.errors import InvalidInput
-from lockstep_indexer.train.negatives.passages import corpus_passages
+from lockstep_indexer.train.negatives.passages import CorpusPassage, Passages, corpus_passages
 from lockstep_indexer.train.questions.asking import Asker
 from lockstep_indexer.train.questions.budget import Budget
 from lockstep_indexer.train.questions.cache import AnswerCache
@@ -49,6 +49,17 @@ PASSAGE = "Title\nThe mast is held up by ropes. It bends in the wind."
 )
 def test_an_answer_is_read_in_the_ways_that_models_write(answer: str, flaw: Flaw | None) -> None:
     assert whole_flaw(answer, Prompt(count=2)) is flaw
+
+
+@pytest.mark.parametrize("question", ["what is \ud83d?", "what is \x00?"])
+def test_half_a_character_is_no_question(question: str) -> None:
+    assert [flaw for _, flaw in examined(json.dumps([question]), PASSAGE)] == [Flaw.NOT_TEXT]
+
+
+def test_what_repeats_a_held_out_passage_is_not_asked_about() -> None:
+    texts = {"a": "word " * 20, "held": "word " * 20, "b": "other " * 20}
+    passages = Passages([CorpusPassage(key, text, text) for key, text in texts.items()], [])
+    assert chosen_passages(passages, Choice(), {"held"}) == [2]
 
 
 def test_each_question_is_examined() -> None:
