@@ -125,11 +125,18 @@ def test_the_verdict_follows_from_the_weightiest_finding(
     assert answer.next_step.startswith(command)
 
 
-def gain(before: float, after: float, *, noise: float = 0.001, leaked: int | None = None) -> Gain:
+def gain(
+    before: float,
+    after: float,
+    *,
+    noise: float = 0.001,
+    leaked: int | None = None,
+    queries: int = 200,
+) -> Gain:
     random = np.random.default_rng(3)
-    live = random.normal(before, 0.1, 200)
+    live = random.normal(before, 0.1, queries)
     live += before - live.mean()
-    difference = random.normal(0, noise, 200)
+    difference = random.normal(0, noise, queries)
     compared: Paired = paired(live + difference + (after - before) - difference.mean(), live)
     return Gain("docs", "minilm@1", "minilm@2", "dense", compared, leaked)
 
@@ -140,8 +147,14 @@ GAINS: dict[str, tuple[list[Gain], list[Gain]]] = {
     "worse": ([gain(0.5, 0.48)], [gain(0.5, 0.5, noise=0.5), gain(0.5, 0.6)]),
     "too-good": ([gain(0.4, 0.61)], [gain(0.4, 0.59), gain(0.769, 0.959)]),
     "too-small": ([gain(0.5, 0.52), gain(0.5, 0.529)], [gain(0.5, 0.54), gain(0.5, 0.48)]),
-    "unproven": ([gain(0.5, 0.51, noise=0.5)], [gain(0.5, 0.51)]),
-    "proven": ([gain(0.5, 0.51), gain(0.5, 0.6)], [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.4)]),
+    "unproven": (
+        [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.6, queries=19)],
+        [gain(0.5, 0.51), gain(0.5, 0.6, queries=20)],
+    ),
+    "proven": (
+        [gain(0.5, 0.51), gain(0.5, 0.6)],
+        [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.4), gain(0.5, 0.6, queries=19)],
+    ),
 }
 
 
