@@ -22,10 +22,11 @@ from lockstep.errors import (
     RerankerNotFound,
 )
 from lockstep.index.generation import Generation
+from lockstep.index.spec import SpecOptions
 from lockstep.models.vectors import truncated
 from lockstep.search.request import Mode, SearchRequest
 from lockstep.testing import nan_model, tiny_model, tiny_reranker
-from lockstep_indexer.build.reindex import Listener
+from lockstep_indexer.build.reindex import Listener, reindex
 from lockstep_indexer.evaluate import asking
 from lockstep_indexer.evaluate.evaluating import evaluate
 from lockstep_indexer.evaluate.kinds import Kind
@@ -188,6 +189,37 @@ def test_an_index_that_is_behind_is_not_asked(templates: Templates, tmp_path: Pa
         found = evaluate(workspace, CORPUS, judged(), ["tiny"], PLAIN)
     assert found.models[0].cost.documents == DOCUMENTS + 1
     assert "docs--v0001 is 1 changes behind" in " ".join(found.notes)
+
+
+def test_models_are_compared_on_passages_of_the_same_length(
+    templates: Templates, tmp_path: Path
+) -> None:
+    templates.live(tmp_path / "workspace", documents=DOCUMENTS)
+    other = str(tiny_model(tmp_path / "other" / "model", seed=31))
+    with open_workspace(tmp_path / "workspace") as workspace:
+        short = SpecOptions(window_tokens=12)
+        reindex(workspace, CORPUS, workspace.models.resolve("tiny"), short, promote=True)
+        found = evaluate(workspace, CORPUS, judged(), ["tiny", other], PLAIN)
+        there, built = (model.cost for model in found.models)
+        assert (there.used, built.used) == ("docs--v0002", None)
+        assert there.passages == built.passages > DOCUMENTS
+        # An index of other passages than were asked for is of no use here.
+        asked = replace(PLAIN, window_tokens=24)
+        again = evaluate(workspace, CORPUS, judged(), ["tiny"], asked)
+    assert again.models[0].cost.used is None
+    assert "docs--v0002 has other windows" in again.notes[-1]
+
+
+def test_a_model_that_is_not_registered_is_compiled_for_its_queries_and_not_kept(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    path = tiny_model(tmp_path / "model", seed=41)
+    auto = workspace.settings.model_copy(update={"query_encoder": "auto"})
+    found = evaluate(replace(workspace, settings=auto), CORPUS, judged(), [str(path)], PLAIN)
+    assert "OpenVINO" in found.models[0].queries_by
+    assert "torch" in evaluate(workspace, CORPUS, judged(), [str(path)], PLAIN).models[0].queries_by
+    compiled = workspace.artefacts.local_root / ".compiled"
+    assert not list(compiled.glob(f"{found.models[0].digest}*"))
 
 
 def test_nothing_is_left_of_an_evaluation_that_is_interrupted_or_was_killed(

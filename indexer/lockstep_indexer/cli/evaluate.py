@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep_indexer.cli.build_options import PrefilterOption, WindowOption
+from lockstep_indexer.cli.build_options import PrefilterOption
 from lockstep_indexer.cli.errors import FAILED
 from lockstep_indexer.cli.options import ROLLING_OUT, command
 from lockstep_indexer.cli.session import Session
@@ -124,7 +124,17 @@ def evaluate(
         typer.Option(min=0.0, max=1.0, help="How much may be lost there.", rich_help_panel=_PANEL),
     ] = 0.01,
     prefilter_dim: PrefilterOption = None,
-    window_tokens: WindowOption = None,
+    window_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            metavar="N",
+            help="Tokens per passage, at most. By default as in the live version, else all that "
+            "a model can see.",
+            show_default=False,
+            rich_help_panel="How it is built",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(

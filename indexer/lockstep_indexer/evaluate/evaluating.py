@@ -231,6 +231,8 @@ class _Run:
         with indexed(
             self.workspace, subject.collection, model, dims, options, self.room, listener
         ) as index:
+            listener.stage("compiling for queries")
+            queries_by = index.full.generation.encoder.query_report.encoder
             asking = Asking(index, options.candidates, self.reranking)
             found = results(asking, ways, subject.asked, options, listener)
         return ModelResult(
@@ -243,6 +245,7 @@ class _Run:
             results=found,
             cost=index.cost,
             prefilter=asking.prefilter,
+            queries_by=queries_by,
         )
 
 
@@ -307,9 +310,4 @@ def _notes(asked: Asked, found: Sequence[ModelResult]) -> list[str]:
     for model in found:
         if model.cost.why_built:
             notes.append(f"{model.ref}: built anew, since {model.cost.why_built}.")
-        if not model.registered:
-            notes.append(
-                f"{model.ref} is not registered: torch encodes its queries, where a registered "
-                "model's may be encoded several times as fast."
-            )
     return notes

@@ -69,6 +69,7 @@ class ModelResult:
     results: Mapping[Way, Result]
     cost: Cost
     prefilter: tuple[int, int] | None  # its dimensions, and how many short vectors are rescored
+    queries_by: str  # what encoded its queries
 
     def to_json(self, ids: Sequence[str], headline: Measure) -> Json:
         dims, candidates = self.prefilter or (None, None)
@@ -78,6 +79,7 @@ class ModelResult:
             "registered": self.registered,
             "dim": self.dim,
             "device": self.device,
+            "queries_encoded_by": self.queries_by,
             "prefilter": {"dims": dims, "candidates": candidates},
             "cost": self.cost.to_json(),
             "results": [each.to_json(ids, headline) for each in self.results.values()],

@@ -43,8 +43,9 @@ def result(way: Way, shift: int) -> Result:
 def model(ref: str, shift: int, lineage: object = None) -> ModelResult:
     cost = Cost(None, 9, 9, 1.0, 0.5, 1_000, EVIL)
     results = {way: result(way, shift) for way in WAYS}
+    lineage = {"course": lineage}
     return ModelResult(
-        ref, "0" * 64, False, 32, "cpu", {"course": lineage}, results, cost, prefilter=(8, 400)
+        ref, "0" * 64, False, 32, "cpu", lineage, results, cost, (8, 400), queries_by=EVIL
     )
 
 
