@@ -81,11 +81,13 @@ def gc(
 
     Failed and abandoned ones go, and retired ones that have soaked (soak_hours in lockstep.toml);
     the live one and candidates stay. So do the cached tokens of documents that are still in some
-    corpus, in the form that some model version reads. Asks nothing.
+    corpus, in the form that some model version reads. What a killed evaluation left goes too. Asks
+    nothing.
     """
     from lockstep.index.rollouts import Collected
     from lockstep_indexer.build.reclaim import used_bytes
     from lockstep_indexer.build.token_reclaim import forget_tokens
+    from lockstep_indexer.evaluate.scratch import clear
 
     with session.workspace() as workspace:
         rollouts, settings = workspace.rollouts, workspace.settings
@@ -101,6 +103,7 @@ def gc(
             workspace.query_log.forget_old()
         after = used_bytes(settings)
         forgotten = forget_tokens(workspace, dry_run=dry_run)
+        evaluations = clear(settings, dry_run=dry_run)
         soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
@@ -110,9 +113,11 @@ def gc(
         "soaking": [version_json(version) for version in collected.soaking],
         "freed_bytes": freed,
         "token_cache": asdict(forgotten),
+        "evaluations": {"freed_bytes": evaluations},
     }
     rendered = _collected(collected, freed, soak_s, dry_run=dry_run)
-    session.show(document, *rendered, *_forgotten(forgotten, dry_run=dry_run))
+    rendered += _forgotten(forgotten, dry_run=dry_run)
+    session.show(document, *rendered, *_cleared(evaluations, dry_run=dry_run))
 
 
 def _collected(
@@ -144,6 +149,14 @@ def _forgotten(forgotten: "Forgotten", *, dry_run: bool) -> list[RenderableType]
     if dry_run:
         return [note(f"Would drop the cached tokens of {what} and free {space}.")]
     return [done(f"Dropped the cached tokens of {what}; {space} freed")]
+
+
+def _cleared(size: int, *, dry_run: bool) -> list[RenderableType]:
+    if not size:
+        return []
+    if dry_run:
+        return [note(f"Would remove what killed evaluations left: {megabytes(size)}.")]
+    return [done(f"Removed what killed evaluations left; {megabytes(size)} freed")]
 
 
 def swap_json(swap: "Swap") -> Json:

@@ -284,7 +284,8 @@ def _built(
         encoded_by=encoded_by,
     )
     full, *rest = (copy.searchable for copy in copies)
-    return Index(full, dict(zip(dims, rest, strict=True)), full if spec.prefilter_dim else None, cost)
+    rescored = full if spec.prefilter_dim else None
+    return Index(full, dict(zip(dims, rest, strict=True)), rescored, cost)
 
 
 def _generation(collection: Collection, model: Examined, spec: IndexSpec) -> Generation:

@@ -10,6 +10,7 @@ from lockstep.settings import Settings
 from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.cli.checks.check import Check, bad, good, warn
 from lockstep_indexer.cli.render import megabytes
+from lockstep_indexer.evaluate.scratch import left_behind
 
 SHOWN = ("lockstep", "qdrant-edge-py", "qdrant-client", "torch", "sentence-transformers")
 SPARE_BYTES = 1_000_000_000
@@ -50,6 +51,13 @@ def disk(settings: Settings) -> Check:
     if free > (used or 0) + SPARE_BYTES:
         return good("disk", message)
     return warn("disk", message, "Free some space: lockstep gc CORPUS")
+
+
+def evaluations(settings: Settings) -> Iterator[Check]:
+    """What was killed and left its temporary index behind."""
+    if size := left_behind(settings):
+        message = f"killed evaluations left {megabytes(size)} behind"
+        yield warn("evaluations", message, "lockstep gc CORPUS")
 
 
 def _taken(used: int) -> str:
