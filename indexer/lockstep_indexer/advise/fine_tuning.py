@@ -147,9 +147,7 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-near",
         Leaning.NOTE,
         _with(lambda s, b: s.gap is not None and 0 < s.gap < TOO_SMALL),
-        _base(
-            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
-        ),
+        _base(lambda s, b: f"{_gap(s):.3f} short of the target: {b.best:.3f} of {s.target:.3f}."),
         _why("A reranker often brings as much, and needs no training and no re-index."),
         lambda s: f"{_evaluate(s)} --rerank REF",
     ),
@@ -157,10 +155,8 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-far",
         Leaning.FOR,
         _with(lambda s, b: s.gap is not None and s.gap >= TOO_SMALL),
-        _base(
-            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
-        ),
-        _why(f"Settings seldom bring so much; tuning does where pairs are like queries. {_RECORD}"),
+        _base(lambda s, b: f"{_gap(s):.3f} short of the target: {b.best:.3f} of {s.target:.3f}."),
+        _why("Settings seldom bring so much; tuning does where pairs are like queries."),
         _train,
     ),
     # What to train with
