@@ -23,7 +23,7 @@ from lockstep_indexer.evaluate.guarding import guard_lines
 from lockstep_indexer.evaluate.indexes import indexed
 from lockstep_indexer.evaluate.judging import Flag, gain_flag, pairs_to_read
 from lockstep_indexer.evaluate.kinds import Kind
-from lockstep_indexer.evaluate.measures import Measure
+from lockstep_indexer.evaluate.measures import NDCG
 from lockstep_indexer.evaluate.options import Guarding, Options
 from lockstep_indexer.evaluate.results import (
     Evaluation,
@@ -77,7 +77,7 @@ def evaluate(
         ]
         guards = [run.guard(guard, *each) for each in named.items()] if guard else []
     bm25, found = found[0].results.get(BM25), [_without_bm25(each) for each in found]
-    flags = _flags(found, options.headline)
+    flags = _flags(found)
     return Evaluation(
         collection=main.collection.name,
         asked=main.asked,
@@ -261,18 +261,19 @@ def _slices(
     return [sliced(part, found, way, options.headline) for part in parts for way in ways[:1]]
 
 
-def _flags(found: Sequence[ModelResult], headline: Measure) -> dict[str, Flag]:
+def _flags(found: Sequence[ModelResult]) -> dict[str, Flag]:
+    """By nDCG@10, whatever is shown: a gain of .02 is small of it, and large of Precision@10."""
     base, *others = found
     flags: dict[str, Flag] = {}
     for other in others:
-        means = [_mean(each.results.get(DENSE), headline) for each in (base, other)]
+        means = [_ndcg(each.results.get(DENSE)) for each in (base, other)]
         if None not in means and (flag := gain_flag(*(mean or 0.0 for mean in means))):
             flags[other.ref] = flag
     return flags
 
 
-def _mean(result: Result | None, measure: Measure) -> float | None:
-    return result.mean(measure) if result else None
+def _ndcg(result: Result | None) -> float | None:
+    return result.mean(NDCG) if result else None
 
 
 def _pairs(asked: Asked, documents: Mapping[str, Document]) -> list[tuple[str, str]]:
