@@ -29,6 +29,7 @@ from lockstep.testing import nan_model, tiny_model, tiny_reranker
 from lockstep_indexer.build.reindex import Listener, reindex
 from lockstep_indexer.evaluate import asking
 from lockstep_indexer.evaluate.evaluating import evaluate
+from lockstep_indexer.evaluate.indexes import Searchable, _stored
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import NDCG, Measure, figures
 from lockstep_indexer.evaluate.options import Guarding, Options
@@ -145,6 +146,29 @@ def test_short_vectors_find_what_an_exact_comparison_of_them_finds(
     assert model.prefilter == (8, 1_000)
 
 
+def test_the_prefilter_rescores_what_the_short_vectors_find(
+    workspace: Workspace,
+) -> None:
+    ways = frozenset({Kind.DENSE, Kind.PREFILTER})
+    options = replace(OPTIONS, dims=(), ways=ways, candidates=100)
+    [model] = evaluate(workspace, CORPUS, judged(), ["tiny"], options).models
+    generation = Generation.load(workspace.rollouts.live(CORPUS), workspace.encoders)
+    stored = list(_stored(Searchable(generation, workspace.store)))
+    documents = [payload["document_id"] for points in stored for payload in points.payloads]
+    whole = np.concatenate([points.dense for points in stored])
+    assert len(documents) > 500  # passages
+    left_out = 0
+    for key, text in judged().queries.items():
+        query = generation.encoder.encode_queries([text])
+        order = np.argsort(-(truncated(whole, 8) @ truncated(query, 8)[0]))
+        # The engine finds them by eight bits, so the last places are not certain. It looks deeper
+        # for documents further down than these.
+        near = {documents[n] for n in order[:120]}
+        assert set(model.results[Way(Kind.PREFILTER)].run[key][:5]) <= near
+        left_out += len(set(model.results[DENSE].run[key][:5]) - near)
+    assert left_out > 0
+
+
 def test_a_temporary_index_gives_what_a_built_one_gives(
     workspace: Workspace, beir: Path, there: Evaluation
 ) -> None:
@@ -187,8 +211,18 @@ def test_an_index_that_is_behind_is_not_asked(templates: Templates, tmp_path: Pa
     with open_workspace(tmp_path / "workspace") as workspace:
         workspace.corpora.write(CORPUS, [document(500)])
         found = evaluate(workspace, CORPUS, judged(), ["tiny"], PLAIN)
-    assert found.models[0].cost.documents == DOCUMENTS + 1
-    assert "docs--v0001 is 1 changes behind" in " ".join(found.notes)
+        assert found.models[0].cost.documents == DOCUMENTS + 1
+        assert "docs--v0001 is 1 changes behind" in " ".join(found.notes)
+        assert not any("written meanwhile" in note for note in found.notes)
+
+        def write(stage: str) -> None:
+            if "asking" in stage:
+                workspace.corpora.write(CORPUS, [document(501)])
+
+        moved = evaluate(
+            workspace, CORPUS, judged(), ["tiny"], PLAIN, listener=Listener(stage=write)
+        )
+        assert "written meanwhile" in moved.notes[-1]
 
 
 def test_models_are_compared_on_passages_of_the_same_length(

@@ -39,6 +39,10 @@ from lockstep_indexer.evaluate.ways import Asking, Reranking, Way
 DENSE, HYBRID, BM25 = Way(Kind.DENSE), Way(Kind.HYBRID), Way(Kind.BM25)
 _SHORT = 64  # where no model says at which lengths its vectors stand alone
 _GUARDED = frozenset({Kind.DENSE, Kind.HYBRID})
+_CHANGED = (
+    "Documents were written meanwhile: the models may have been asked for different ones. Figures "
+    "hold where nobody writes."
+)
 
 
 def evaluate(
@@ -62,6 +66,7 @@ def evaluate(
         room = stack.enter_context(scratch(workspace.settings))
         listener.stage("reading")
         main = stack.enter_context(_subject(workspace, corpus, judged, room))
+        head = main.collection.head
         parts = partitions(main.asked, main.documents, options.slices)
         guard = _guarded(stack, workspace, options.guard, room)
         reranking = _reranking(workspace, options)
@@ -75,6 +80,7 @@ def evaluate(
             run.model(main, name, each, dims, kinds if n == 0 else kinds - {Kind.BM25})
             for n, (name, each) in enumerate(named.items())
         ]
+        is_changed = main.collection.head != head
         guards = [run.guard(guard, *each) for each in named.items()] if guard else []
     bm25, found = found[0].results.get(BM25), [_without_bm25(each) for each in found]
     flags = _flags(found)
@@ -89,7 +95,7 @@ def evaluate(
         guard=_guard_result(guard, guards, options) if guard and options.guard else None,
         flags=flags,
         pairs=_pairs(main.asked, main.documents) if flags else [],
-        notes=_notes(main.asked, found),
+        notes=[*_notes(main.asked, found), *[_CHANGED] * is_changed],
         seconds=time.monotonic() - started,
     )
 

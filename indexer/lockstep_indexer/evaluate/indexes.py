@@ -172,7 +172,7 @@ def _there(
     """An index version of this model that can be asked here; else why one that is there cannot."""
     if not collection.stored:
         return None, ""
-    head = collection.corpora.head_seq(collection.corpus)
+    head = collection.head
     why = ""
     found = [
         version
@@ -261,7 +261,7 @@ def _built(
     seen = replace(workspace, corpora=collection.corpora)
     with closing(local_engine(seen, generation, find=lambda: model.folder)) as engine:
         listener.stage("encoding")
-        progress = Progress(0, collection.corpora.head_seq(collection.corpus))
+        progress = Progress(0, collection.head)
         batches = collection.batches(engine.batch_documents)
 
         def points() -> Iterator[Points]:

@@ -109,10 +109,7 @@ class Comparison:
             "model": self.model,
             "base": self.base,
             "way": str(self.way),
-            **{
-                {"candidate": "mean", "live": "base_mean"}.get(key, key): value
-                for key, value in self.paired.to_json().items()
-            },
+            **paired_json(self.paired),
             "adjusted_p": round(self.adjusted_p, 6),
             "significant": self.is_significant,
             "wins": self.wins,
@@ -219,6 +216,12 @@ class Evaluation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
+
+
+def paired_json(paired: Paired) -> Json:
+    """In the words of models: a base, and what is compared with it."""
+    names = {"candidate": "mean", "live": "base_mean"}
+    return {names.get(key, key): value for key, value in paired.to_json().items()}
 
 
 def _by_query(ids: Sequence[str], values: Values) -> dict[str, float]:

@@ -25,7 +25,7 @@ USUAL = Situation(
     target=0.80,
     baseline=BASE,
     pairs=Pairs(2000, leaked=0),
-    pair_files="--pairs pairs.jsonl",
+    pair_files=("pairs.jsonl", "more pairs.csv"),
     reindex=REINDEX,
 )
 
@@ -106,7 +106,7 @@ def test_a_rule_holds_where_it_should_and_nowhere_else(name: str) -> None:
 @pytest.mark.parametrize(
     ("situation", "verdict", "command"),
     [
-        (USUAL, Verdict.YES, "lockstep train docs --pairs pairs.jsonl --base minilm@1 --name NAME"),
+        (USUAL, Verdict.YES, "lockstep train docs --pairs pairs.jsonl"),
         (replace(USUAL, target=0.5), Verdict.NO, "lockstep evaluate docs --model minilm@1"),
         (replace(USUAL, baseline=None), Verdict.UNKNOWN, "lockstep qrels import docs PATH"),
         (replace(USUAL, baseline=None, pairs=None), Verdict.UNKNOWN, "lockstep qrels import docs"),
@@ -182,3 +182,12 @@ def test_a_sample_of_judged_queries_is_always_the_same() -> None:
     assert len(some.queries) == len(some.judgments) == 10
     assert sampled(whole, 10) == some
     assert sampled(whole, 50) is whole
+
+
+def test_commands_name_the_files_as_a_shell_reads_them() -> None:
+    assert should_fine_tune(USUAL).next_step == (
+        "lockstep train docs --pairs pairs.jsonl --pairs 'more pairs.csv' --base minilm@1 "
+        "--name NAME"
+    )
+    leaking = should_fine_tune(pairs(2000, leaked=9, leaks_are_many=True))
+    assert "lockstep pairs check pairs.jsonl 'more pairs.csv' --against" in leaking.next_step
