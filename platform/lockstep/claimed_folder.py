@@ -16,13 +16,35 @@ def claimed_folder(root: Path) -> Iterator[Path]:
     What killed processes left behind is removed on the way: the kernel gives up their locks.
     """
     root.mkdir(parents=True, exist_ok=True)
-    _sweep(root)
+    sweep(root)
     lock, path = _claim(root)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def sweep(root: Path) -> None:
+    """Remove the folders whose processes are gone: nobody holds their lock."""
+    for path in _folders(root):
+        if (lock := _locked(path)) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def abandoned(root: Path) -> list[Path]:
+    """The folders that `sweep` would remove."""
+    found = []
+    for path in _folders(root):
+        if (lock := _locked(path)) is not None:
+            found.append(path)
+            os.close(lock)
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(root.iterdir()) if root.is_dir() else []
 
 
 def _claim(root: Path) -> tuple[int, Path]:
@@ -32,14 +54,6 @@ def _claim(root: Path) -> tuple[int, Path]:
         path.mkdir()
         if (lock := _locked(path)) is not None:
             return lock, path
-
-
-def _sweep(root: Path) -> None:
-    """Remove the folders whose processes are gone: nobody holds their lock."""
-    for path in root.iterdir():
-        if (lock := _locked(path)) is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
 
 
 def _locked(path: Path) -> int | None:

@@ -22,12 +22,14 @@ from lockstep.errors import (
     RerankerNotFound,
 )
 from lockstep.index.generation import Generation
+from lockstep.index.spec import SpecOptions
 from lockstep.models.vectors import truncated
 from lockstep.search.request import Mode, SearchRequest
 from lockstep.testing import nan_model, tiny_model, tiny_reranker
-from lockstep_indexer.build.reindex import Listener
+from lockstep_indexer.build.reindex import Listener, reindex
 from lockstep_indexer.evaluate import asking
 from lockstep_indexer.evaluate.evaluating import evaluate
+from lockstep_indexer.evaluate.indexes import Searchable, _stored
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import NDCG, Measure, figures
 from lockstep_indexer.evaluate.options import Guarding, Options
@@ -144,6 +146,29 @@ def test_short_vectors_find_what_an_exact_comparison_of_them_finds(
     assert model.prefilter == (8, 1_000)
 
 
+def test_the_prefilter_rescores_what_the_short_vectors_find(
+    workspace: Workspace,
+) -> None:
+    ways = frozenset({Kind.DENSE, Kind.PREFILTER})
+    options = replace(OPTIONS, dims=(), ways=ways, candidates=100)
+    [model] = evaluate(workspace, CORPUS, judged(), ["tiny"], options).models
+    generation = Generation.load(workspace.rollouts.live(CORPUS), workspace.encoders)
+    stored = list(_stored(Searchable(generation, workspace.store)))
+    documents = [payload["document_id"] for points in stored for payload in points.payloads]
+    whole = np.concatenate([points.dense for points in stored])
+    assert len(documents) > 500  # passages
+    left_out = 0
+    for key, text in judged().queries.items():
+        query = generation.encoder.encode_queries([text])
+        order = np.argsort(-(truncated(whole, 8) @ truncated(query, 8)[0]))
+        # The engine finds them by eight bits, so the last places are not certain. It looks deeper
+        # for documents further down than these.
+        near = {documents[n] for n in order[:120]}
+        assert set(model.results[Way(Kind.PREFILTER)].run[key][:5]) <= near
+        left_out += len(set(model.results[DENSE].run[key][:5]) - near)
+    assert left_out > 0
+
+
 def test_a_temporary_index_gives_what_a_built_one_gives(
     workspace: Workspace, beir: Path, there: Evaluation
 ) -> None:
@@ -186,8 +211,49 @@ def test_an_index_that_is_behind_is_not_asked(templates: Templates, tmp_path: Pa
     with open_workspace(tmp_path / "workspace") as workspace:
         workspace.corpora.write(CORPUS, [document(500)])
         found = evaluate(workspace, CORPUS, judged(), ["tiny"], PLAIN)
-    assert found.models[0].cost.documents == DOCUMENTS + 1
-    assert "docs--v0001 is 1 changes behind" in " ".join(found.notes)
+        assert found.models[0].cost.documents == DOCUMENTS + 1
+        assert "docs--v0001 is 1 changes behind" in " ".join(found.notes)
+        assert not any("written meanwhile" in note for note in found.notes)
+
+        def write(stage: str) -> None:
+            if "asking" in stage:
+                workspace.corpora.write(CORPUS, [document(501)])
+
+        moved = evaluate(
+            workspace, CORPUS, judged(), ["tiny"], PLAIN, listener=Listener(stage=write)
+        )
+        assert "written meanwhile" in moved.notes[-1]
+
+
+def test_models_are_compared_on_passages_of_the_same_length(
+    templates: Templates, tmp_path: Path
+) -> None:
+    templates.live(tmp_path / "workspace", documents=DOCUMENTS)
+    other = str(tiny_model(tmp_path / "other" / "model", seed=31))
+    with open_workspace(tmp_path / "workspace") as workspace:
+        short = SpecOptions(window_tokens=12)
+        reindex(workspace, CORPUS, workspace.models.resolve("tiny"), short, promote=True)
+        found = evaluate(workspace, CORPUS, judged(), ["tiny", other], PLAIN)
+        there, built = (model.cost for model in found.models)
+        assert (there.used, built.used) == ("docs--v0002", None)
+        assert there.passages == built.passages > DOCUMENTS
+        # An index of other passages than were asked for is of no use here.
+        asked = replace(PLAIN, window_tokens=24)
+        again = evaluate(workspace, CORPUS, judged(), ["tiny"], asked)
+    assert again.models[0].cost.used is None
+    assert "docs--v0002 has other windows" in again.notes[-1]
+
+
+def test_a_model_that_is_not_registered_is_compiled_for_its_queries_and_not_kept(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    path = tiny_model(tmp_path / "model", seed=41)
+    auto = workspace.settings.model_copy(update={"query_encoder": "auto"})
+    found = evaluate(replace(workspace, settings=auto), CORPUS, judged(), [str(path)], PLAIN)
+    assert "OpenVINO" in found.models[0].queries_by
+    assert "torch" in evaluate(workspace, CORPUS, judged(), [str(path)], PLAIN).models[0].queries_by
+    compiled = workspace.artefacts.local_root / ".compiled"
+    assert not list(compiled.glob(f"{found.models[0].digest}*"))
 
 
 def test_nothing_is_left_of_an_evaluation_that_is_interrupted_or_was_killed(

@@ -1,5 +1,6 @@
 """Should you fine-tune? The rules, and the verdict that they come to."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,8 +86,8 @@ def _why(text: str) -> Callable[[Situation], str]:
 
 
 def _train(s: Situation) -> str:
-    files = s.pair_files or "--pairs FILE"
-    return f"lockstep train {s.corpus} {files} --base {s.model or 'REF'} --name NAME"
+    files = [f"--pairs {shlex.quote(file)}" for file in s.pair_files] or ["--pairs FILE"]
+    return f"lockstep train {s.corpus} {' '.join(files)} --base {s.model or 'REF'} --name NAME"
 
 
 def _evaluate(s: Situation) -> str:
@@ -147,9 +148,7 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-near",
         Leaning.NOTE,
         _with(lambda s, b: s.gap is not None and 0 < s.gap < TOO_SMALL),
-        _base(
-            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
-        ),
+        _base(lambda s, b: f"{_gap(s):.3f} short of the target: {b.best:.3f} of {s.target:.3f}."),
         _why("A reranker often brings as much, and needs no training and no re-index."),
         lambda s: f"{_evaluate(s)} --rerank REF",
     ),
@@ -157,10 +156,8 @@ RULES: tuple[Rule[Situation], ...] = (
         "target-far",
         Leaning.FOR,
         _with(lambda s, b: s.gap is not None and s.gap >= TOO_SMALL),
-        _base(
-            lambda s, b: f"{_gap(s):.3f} is missing to the target: {b.best:.3f} of {s.target:.3f}."
-        ),
-        _why(f"Settings seldom bring so much; tuning does where pairs are like queries. {_RECORD}"),
+        _base(lambda s, b: f"{_gap(s):.3f} short of the target: {b.best:.3f} of {s.target:.3f}."),
+        _why("Settings seldom bring so much; tuning does where pairs are like queries."),
         _train,
     ),
     # What to train with
@@ -181,7 +178,10 @@ RULES: tuple[Rule[Situation], ...] = (
         _pairs(lambda p: p.leaks_are_many),
         lambda s: f"{s.pairs.leaked or 0:,} judged queries are among the pairs." if s.pairs else "",
         _why("What was trained on cannot be tested by: the gain would be memory."),
-        lambda s: f"Take them out, or judge others: lockstep pairs check {s.pair_files}",
+        lambda s: (
+            "Take them out, or judge others. They are shown by: lockstep pairs check "
+            f"{shlex.join(s.pair_files) or 'FILE'} --against JUDGED"
+        ),
     ),
     Rule(
         "few-pairs",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lockstep.gates.queries import MIN_QUERIES
 from lockstep.gates.statistics import Paired
 from lockstep_indexer.advise.rules import Leaning, Rule
 from lockstep_indexer.evaluate.judging import TOO_GOOD, TOO_SMALL, Flag, FlagKind, gain_flag
@@ -22,6 +23,11 @@ class Gain:
     @property
     def flag(self) -> Flag | None:
         return gain_flag(self.paired.live, self.paired.candidate)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there are queries enough for the interval to mean anything."""
+        return self.paired.queries >= MIN_QUERIES
 
     def is_flagged(self, kind: FlagKind) -> bool:
         return self.flag is not None and self.flag.kind is kind
@@ -59,7 +65,7 @@ GAIN_RULES: tuple[Rule[Gain], ...] = (
     Rule(
         "worse",
         Leaning.AGAINST,
-        lambda g: g.paired.high < 0,
+        lambda g: g.is_told and g.paired.high < 0,
         _figures,
         lambda g: "The tuned model is worse, and that is no chance.",
         lambda g: "Read the pairs; then a lower rate, or fewer epochs.",
@@ -83,15 +89,19 @@ GAIN_RULES: tuple[Rule[Gain], ...] = (
     Rule(
         "unproven",
         Leaning.UNKNOWN,
-        lambda g: g.paired.low <= 0 <= g.paired.high,
+        lambda g: not g.is_told or g.paired.low <= 0 <= g.paired.high,
         _figures,
-        lambda g: "The interval includes zero: it may be luck.",
+        lambda g: (
+            "The interval includes zero: it may be luck."
+            if g.is_told
+            else "An interval of so few queries means little."
+        ),
         lambda g: _queries_needed(g),
     ),
     Rule(
         "proven",
         Leaning.FOR,
-        lambda g: g.paired.low > 0,
+        lambda g: g.is_told and g.paired.low > 0,
         _figures,
         lambda g: "The interval lies above zero.",
         lambda g: f"lockstep reindex {g.corpus} --model {g.tuned}",
@@ -100,6 +110,8 @@ GAIN_RULES: tuple[Rule[Gain], ...] = (
 
 
 def _queries_needed(g: Gain) -> str:
+    if not g.is_told:
+        return f"Judge at least {MIN_QUERIES} queries: lockstep qrels import {g.corpus} PATH"
     needed = g.paired.needed(0.0)
     if needed is None:
         return "More queries would not help: there is no gain to show."

@@ -7,7 +7,6 @@ from pathlib import Path
 from lockstep.bootstrap import Workspace
 from lockstep.corpus.query_sets import QuerySet
 from lockstep.errors import InvalidInput
-from lockstep.gates.statistics import Paired
 from lockstep.models.manifest import Json
 from lockstep_indexer.advise.gains import GAIN_RULES, Gain
 from lockstep_indexer.advise.measuring import (
@@ -22,6 +21,7 @@ from lockstep_indexer.advise.rules import Advice, applied
 from lockstep_indexer.advise.situation import Pairs, Situation
 from lockstep_indexer.build.reindex import require_documents
 from lockstep_indexer.evaluate.judging import FlagKind, pairs_to_read
+from lockstep_indexer.evaluate.results import paired_json
 from lockstep_indexer.train.data.contamination import Contamination, HeldOut, find_leaks
 from lockstep_indexer.train.data.documents import corpus_documents
 from lockstep_indexer.train.data.examples import Example, TrainingData
@@ -63,7 +63,7 @@ def situation_of(
         target=target,
         baseline=baseline,
         pairs=_pairs(workspace, given, stage),
-        pair_files=" ".join(f"--pairs {path}" for path in given.files),
+        pair_files=tuple(map(str, given.files)),
         reindex=reindex,
     )
 
@@ -76,10 +76,11 @@ class Judged:
     advice: Sequence[Advice]
 
     def to_json(self) -> Json:
-        paired: Paired = self.gain.paired
-        told = {"base_mean": paired.live, "tuned_mean": paired.candidate}
-        return {"way": self.gain.way, **told, **paired.to_json(),
-                "advice": [vars(one) for one in self.advice]}  # fmt: skip
+        return {
+            "way": self.gain.way,
+            **paired_json(self.gain.paired),
+            "advice": [vars(one) for one in self.advice],
+        }
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Situation:
     target: float | None = None  # of nDCG@10
     baseline: Baseline | None = None
     pairs: Pairs | None = None
-    pair_files: str = ""  # as a command names them
+    pair_files: tuple[str, ...] = ()
     reindex: Reindex | None = None
 
     @property

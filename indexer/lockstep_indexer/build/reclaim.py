@@ -1,5 +1,7 @@
 """What index versions take on disk."""
 
+from pathlib import Path
+
 from lockstep.settings import Settings
 
 
@@ -11,9 +13,13 @@ def used_bytes(settings: Settings, collection: str | None = None) -> int | None:
     if settings.store_url:
         return None
     folder = settings.data / "index" / "collections"
-    files = (folder / collection if collection else folder).rglob("*")
+    return folder_bytes(folder / collection if collection else folder)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files of a folder take on disk."""
     total = 0
-    for file in files:
+    for file in folder.rglob("*"):
         try:
             status = file.lstat()
         except FileNotFoundError:  # another process just dropped it

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from lockstep.bootstrap import Workspace
 from lockstep.errors import ModelNotFound
-from lockstep.models.encoder import Encoder
+from lockstep.models.artefacts import ArtefactStore
+from lockstep.models.compiled_files import CompiledFiles
+from lockstep.models.encoder import Encoder, QueryOptions
 from lockstep.models.examination import examine
 from lockstep.models.loading import load_model
 from lockstep.models.manifest import ModelKind
+from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelVersion
 from lockstep.models.source import locate, take
 from lockstep.models.verification import Choices
@@ -60,7 +63,15 @@ def examined(workspace: Workspace, ref: str) -> Iterator[Examined]:
         )
         version.require(ModelKind.ENCODER)
         model = load_model(files, device=workspace.settings.device or None)
-        yield Examined(version, Encoder(version, model), files, registered=False)
+        queries = _queries(workspace, staged / "compiled")
+        yield Examined(version, Encoder(version, model, queries=queries), files, registered=False)
+
+
+def _queries(workspace: Workspace, folder: Path) -> QueryOptions:
+    """Compiled with the first query as for a registered model, and kept in the folder alone."""
+    if workspace.settings.query_encoder != "auto":
+        return QueryOptions()
+    return QueryOptions(QueryCompiler(CompiledFiles(ArtefactStore(str(folder)))))
 
 
 def _registered(workspace: Workspace, version: ModelVersion) -> Examined:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lockstep_indexer.cli.build_options import PrefilterOption, WindowOption
+from lockstep_indexer.cli.build_options import PrefilterOption
 from lockstep_indexer.cli.errors import FAILED
 from lockstep_indexer.cli.options import ROLLING_OUT, command
 from lockstep_indexer.cli.session import Session
@@ -124,7 +124,17 @@ def evaluate(
         typer.Option(min=0.0, max=1.0, help="How much may be lost there.", rich_help_panel=_PANEL),
     ] = 0.01,
     prefilter_dim: PrefilterOption = None,
-    window_tokens: WindowOption = None,
+    window_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            metavar="N",
+            help="Tokens per passage, at most. By default as in the live version, else all that "
+            "a model can see.",
+            show_default=False,
+            rich_help_panel="How it is built",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(
@@ -161,6 +171,7 @@ def evaluate(
     """
     from lockstep_indexer.build.reindex import Listener
     from lockstep_indexer.cli.evaluation import rendered
+    from lockstep_indexer.cli.render import note
     from lockstep_indexer.evaluate.evaluating import evaluate as measured
     from lockstep_indexer.evaluate.keeping import kept, require_room
     from lockstep_indexer.evaluate.options import Guarding, Options
@@ -184,12 +195,13 @@ def evaluate(
         listener = Listener(stage=bars.stage, progress=bars.applied)
         found = measured(workspace, searched, judged, model, options, listener=listener)
         bars.stage("writing")
-        written = kept(found, report, save_runs)
+        written, failed = kept(found, report, save_runs)
     session.show(
-        {**found.to_json(), "written": [str(path) for path in written]},
+        {**found.to_json(), "written": [str(path) for path in written], "not_written": failed},
         *rendered(found, written, sliced=bool(slice_by)),
+        *map(note, failed),
     )
-    if found.guard is not None and found.guard.failed:
+    if failed or (found.guard is not None and found.guard.failed):
         raise typer.Exit(FAILED)
 
 
@@ -215,14 +227,18 @@ def _judged(
 ) -> "QuerySet":
     """Imported judgments go before a path of the same name. Raises InvalidInput and NotFound."""
     from lockstep.corpus.qrels import read_query_set
+    from lockstep_indexer.train.negatives.held_out import judged_queries
 
     if isinstance(corpus, Path):
         return read_query_set(Path(qrels) if qrels else corpus, queries=queries, split=split)
     workspace.corpora.info(corpus)  # raises CorpusNotFound
-    imported = qrels is None or qrels in workspace.query_sets.names(corpus)
-    if qrels is not None and not imported and Path(qrels).exists():
+    if queries is not None:
+        if qrels is None:
+            raise typer.BadParameter("--queries goes with a qrels file: --qrels FILE.")
         return read_query_set(Path(qrels), queries=queries, split=split)
-    return workspace.query_sets.get(corpus, qrels)
+    if qrels is not None:
+        return judged_queries(workspace, corpus, qrels, split)
+    return workspace.query_sets.get(corpus)
 
 
 def add_to(app: typer.Typer) -> None:

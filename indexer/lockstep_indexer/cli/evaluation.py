@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from lockstep_indexer.cli.render import (
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 MOST_CHANGED = 5
+_WITH_TIMES = 96  # columns
+_TIMES = ("p50\nms", "p95\nms")
 _VERDICTS = {
     "passed": ("✓ passed", "good"),
     "flagged": ("! flagged", "warn"),
@@ -39,7 +42,7 @@ _VERDICTS = {
 def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> list[RenderableType]:
     count = len(found.asked.queries)
     asked = f"{count:,} {'query' if count == 1 else 'queries'} of '{found.asked.set_name}'"
-    parts: list[RenderableType] = [heading(found.collection, asked), Text(""), _table(found)]
+    parts: list[RenderableType] = [heading(found.collection, asked), Text(""), _Figures(found)]
     if found.comparisons:
         parts += [Text(""), *_comparisons(found.comparisons, found)]
     if found.slices and sliced:
@@ -47,6 +50,8 @@ def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> l
     if found.guard is not None:
         parts += [Text(""), *_guard(found.guard)]
     parts += [Text(""), facts([*_prefilters(found), *_costs(found)])]
+    if found.notes or found.flags:
+        parts.append(Text(""))
     parts += [note(printable(text)) for text in found.notes]
     for ref, flag in found.flags.items():
         parts += [note(f"{ref}: {flag.what}"), Text(f"→ {flag.next_step}", "faint")]
@@ -59,29 +64,54 @@ def rendered(found: "Evaluation", written: Sequence[Path], *, sliced: bool) -> l
     return parts
 
 
-def _table(found: "Evaluation") -> RenderableType:
-    names = [str(measure) for measure in found.measures]
-    figures = [*names, "of full", "p50 ms", "p95 ms"]
-    made = table("model", "search", *figures, right=figures)
+class _Figures:
+    """The table of figures; times are left out where they would not fit beside them."""
+
+    def __init__(self, found: "Evaluation") -> None:
+        self._found = found
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fit = options.max_width >= _WITH_TIMES
+        yield _table(self._found, times=fit)
+        if not fit:
+            yield Text("  Times: in a wider terminal, --report and --json", "faint")
+
+
+def _table(found: "Evaluation", *, times: bool) -> Table:
+    """A line for each search, those of a model under its name."""
+    heads = [str(measure).replace("@", "\n@") for measure in found.measures]
+    figures = [*heads, "of\ndense", *_TIMES[: 2 * times]]
+    made = table("\nsearch", *figures, right=figures, whole=figures)
+    made.collapse_padding = True
     if found.bm25 is not None:
-        made.add_row("", "BM25", *_figures(found, found.bm25, None))
+        made.add_row("BM25, no model", *_figures(found, found.bm25, None)[: len(figures)])
     for model in found.models:
         full = next((r for w, r in model.results.items() if str(w) == "dense"), None)
-        for number, result in enumerate(model.results.values()):
-            name = Text(model.ref if number == 0 else "", "name")
-            made.add_row(name, str(result.way), *_figures(found, result, full))
+        made.add_row(Text(printable(model.ref), "name"))
+        for result in model.results.values():
+            made.add_row(f"  {result.way}", *_figures(found, result, full)[: len(figures)])
     return made
 
 
 def _prefilters(found: "Evaluation") -> Iterator[tuple[str, object]]:
-    for model in found.models:
-        if model.prefilter is not None:
-            dims, candidates = model.prefilter
-            told = f"the best {candidates:,} passages by {dims} of {model.dim} dimensions, rescored"
-            yield f"prefilter of {model.ref}", told
+    """Told once where it is the same for all."""
+    told = {
+        model.ref: f"the best {model.prefilter[1]:,} passages by the first {model.prefilter[0]} of "
+        f"{model.dim} dimensions, rescored by all of them"
+        for model in found.models
+        if model.prefilter is not None
+    }
+    if len(set(told.values())) == 1 and len(told) == len(found.models):
+        yield "prefilter", next(iter(told.values()))
+    else:
+        yield from ((f"prefilter of {printable(ref)}", what) for ref, what in told.items())
 
 
-def _figures(found: "Evaluation", result: "Result", full: "Result | None") -> Iterator[Text]:
+def _figures(found: "Evaluation", result: "Result", full: "Result | None") -> list[Text]:
+    return list(_cells(found, result, full))
+
+
+def _cells(found: "Evaluation", result: "Result", full: "Result | None") -> Iterator[Text]:
     best = max(
         (r.mean(found.headline) or 0.0 for m in found.models for r in m.results.values()),
         default=0.0,
@@ -107,19 +137,28 @@ def _share(found: "Evaluation", result: "Result", full: "Result | None") -> str:
 def _comparisons(
     comparisons: Sequence["Comparison"], found: "Evaluation"
 ) -> Iterator[RenderableType]:
-    measure = str(found.headline)
-    yield heading(f"Against {comparisons[0].base}", f"by {measure}, query by query")
-    figures = [measure, "difference", "95 % interval", "p", "better", "worse", "same"]
-    made = table("model", "search", *figures, right=figures)
-    for each in comparisons:
-        made.add_row(each.model, str(each.way), *_compared(each))
-    yield made
+    """A table for each model but the first, and what became of the queries."""
     count = len(comparisons)
-    if count > 1:
-        yield Text(f"  p of {count} comparisons, corrected by Holm's method", "faint")
-    for each in comparisons:
-        if str(each.way) == "dense":
-            yield from _most_changed(each, found)
+    by_model = {
+        each.model: [c for c in comparisons if c.model == each.model] for each in comparisons
+    }
+    for number, (ref, of_model) in enumerate(by_model.items()):
+        if number:
+            yield Text("")
+        yield heading(
+            f"{printable(ref)} against {printable(of_model[0].base)}",
+            f"{found.headline}, query by query",
+        )
+        figures = ["mean", "difference", "95 % interval", "p", "better", "worse", "same"]
+        made = table("search", *figures, right=figures, whole=figures)
+        for each in of_model:
+            made.add_row(str(each.way), *_compared(each))
+        yield made
+        if count > 1:
+            yield Text(f"  p is corrected by Holm's method for {count} comparisons", "faint")
+        for each in of_model:
+            if str(each.way) == "dense":
+                yield from _most_changed(each, found)
 
 
 def _compared(each: "Comparison") -> Iterator[Text]:
@@ -141,7 +180,9 @@ def _most_changed(each: "Comparison", found: "Evaluation") -> Iterator[Renderabl
     if not chosen:
         return
     yield Text("")
-    yield heading(f"Most changed by {each.model}", f"{each.way}, {found.headline}")
+    yield heading(
+        f"Most changed by {printable(each.model)}", f"{each.way} search, {found.headline}"
+    )
     made = table("gain", "query", right=["gain"])
     for n in chosen:
         gain = float(each.gains[n])
@@ -163,18 +204,20 @@ def _slices(slices: "Slices") -> Iterator[RenderableType]:
 def _guard(guard: "GuardResult") -> Iterator[RenderableType]:
     queries = len(guard.asked.queries)
     yield heading(
-        f"Guard: {guard.collection}", f"{queries:,} queries, at most {guard.margin:g} may be lost"
+        f"Guard: {guard.collection}",
+        f"{queries:,} queries, of whose mean at most {guard.margin:g} may be lost",
     )
     if not guard.lines:
         yield Text("  There is no second model to compare with the first.", "faint")
         return
     figures = ["mean", "difference", "95 % interval"]
-    made = table("model", "search", *figures, "verdict", right=figures)
+    columns = ("model", "search", *figures, "verdict")
+    made = table(*columns, right=figures, whole=["search", *figures])
     for line in guard.lines:
         paired = line.comparison.paired
         mark, style = _VERDICTS[line.verdict]
         made.add_row(
-            line.comparison.model,
+            printable(line.comparison.model),
             str(line.comparison.way),
             f"{paired.candidate:.3f}",
             f"{paired.difference:+.3f}",
@@ -186,17 +229,29 @@ def _guard(guard: "GuardResult") -> Iterator[RenderableType]:
 
 def _costs(found: "Evaluation") -> Iterator[tuple[str, object]]:
     for model in found.models:
-        yield model.ref, _cost(model)
+        yield f"index of {printable(model.ref)}", _cost(model)
+    yield from _queries_by(found)
     yield "in all", duration(found.seconds)
 
 
 def _cost(model: "ModelResult") -> str:
     cost = model.cost
     if cost.used is not None:
-        copied = f", {megabytes(cost.bytes)} of copies for a while" if cost.bytes else ""
-        return f"asked {cost.used}, which is there{copied}"
+        copied = f", with {megabytes(cost.bytes)} of temporary copies" if cost.bytes else ""
+        return f"{cost.used}, which was there{copied}"
     return (
-        f"temporary index of {plural(cost.documents, 'document')} in {duration(cost.seconds)} "
-        f"({cost.documents_per_s:,.0f} documents/s), {megabytes(cost.bytes)}, gone; encoded by "
+        f"temporary, {plural(cost.documents, 'document')} in {duration(cost.seconds)} "
+        f"({cost.documents_per_s:,.0f} a second), {megabytes(cost.bytes)}, removed; encoded by "
         f"{cost.encoded_by}"
     )
+
+
+def _queries_by(found: "Evaluation") -> Iterator[tuple[str, object]]:
+    told = {model.queries_by for model in found.models}
+    for model in found.models:
+        yield (
+            f"queries of {printable(model.ref)}" if len(told) > 1 else "queries",
+            (f"encoded by {model.queries_by}"),
+        )
+        if len(told) == 1:
+            return

@@ -20,11 +20,18 @@ STATE_STYLES = {
 }
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An airy table: a rule under its head, no other lines; `right` names columns of figures."""
+def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """An airy table: a rule under its head, no other lines; `right` names columns of figures, and
+    `whole` those that other columns make room for before their texts are broken.
+    """
     made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=name in whole,
+        )
     return made
 
 

@@ -83,12 +83,13 @@ def gc(
 
     Failed and abandoned ones go, and retired ones that have soaked (soak_hours in lockstep.toml);
     the live one and candidates stay. So do the cached tokens of documents that are still in some
-    corpus, in the form that some model version reads. Trainings for the corpus that were
-    interrupted and left for two weeks go too. Asks nothing.
+    corpus, in the form that some model version reads. What killed evaluations left goes too, and
+    trainings for the corpus that were interrupted and left for two weeks. Asks nothing.
     """
     from lockstep.index.rollouts import Collected
     from lockstep_indexer.build.reclaim import used_bytes
     from lockstep_indexer.build.token_reclaim import forget_tokens
+    from lockstep_indexer.evaluate.scratch import clear
     from lockstep_indexer.train.runs import drop_interrupted
 
     with session.workspace() as workspace:
@@ -106,6 +107,7 @@ def gc(
         after = used_bytes(settings)
         forgotten = forget_tokens(workspace, dry_run=dry_run)
         trainings = drop_interrupted(settings.data, corpus, dry_run=dry_run)
+        evaluations = clear(settings, dry_run=dry_run)
         soak_s = rollouts.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
@@ -116,14 +118,12 @@ def gc(
         "freed_bytes": freed,
         "token_cache": asdict(forgotten),
         "trainings": [training.to_json() for training in trainings],
+        "evaluations": {"freed_bytes": evaluations},
     }
     rendered = _collected(collected, freed, soak_s, dry_run=dry_run)
-    session.show(
-        document,
-        *rendered,
-        *_forgotten(forgotten, dry_run=dry_run),
-        *_trainings(trainings, dry_run=dry_run),
-    )
+    rendered += _forgotten(forgotten, dry_run=dry_run)
+    rendered += _trainings(trainings, dry_run=dry_run)
+    session.show(document, *rendered, *_cleared(evaluations, dry_run=dry_run))
 
 
 def _collected(
@@ -166,6 +166,14 @@ def _trainings(dropped: "Sequence[Interrupted]", *, dry_run: bool) -> list[Rende
     if dry_run:
         return [note(f"Would drop {what} and free {space}.")]
     return [done(f"Dropped {what}; {space} freed")]
+
+
+def _cleared(size: int, *, dry_run: bool) -> list[RenderableType]:
+    if not size:
+        return []
+    if dry_run:
+        return [note(f"Would remove what killed evaluations left: {megabytes(size)}.")]
+    return [done(f"Removed what killed evaluations left; {megabytes(size)} freed")]
 
 
 def swap_json(swap: "Swap") -> Json:

@@ -30,9 +30,14 @@ class Collection:
     corpus: str
     stored: bool  # in the workspace, so that it may have index versions
 
+    @property
+    def head(self) -> int:
+        """The seq of the last change there is now."""
+        return self.corpora.head_seq(self.corpus)
+
     def batches(self, size: int) -> Iterator[Sequence[Change]]:
         """The log up to its head of now."""
-        after, head = 0, self.corpora.head_seq(self.corpus)
+        after, head = 0, self.head
         while after < head:
             changes = self.corpora.changes(self.corpus, after, limit=size)
             after = changes[-1].seq

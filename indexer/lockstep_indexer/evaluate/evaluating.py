@@ -23,7 +23,7 @@ from lockstep_indexer.evaluate.guarding import guard_lines
 from lockstep_indexer.evaluate.indexes import indexed
 from lockstep_indexer.evaluate.judging import Flag, gain_flag, pairs_to_read
 from lockstep_indexer.evaluate.kinds import Kind
-from lockstep_indexer.evaluate.measures import Measure
+from lockstep_indexer.evaluate.measures import NDCG
 from lockstep_indexer.evaluate.options import Guarding, Options
 from lockstep_indexer.evaluate.results import (
     Evaluation,
@@ -39,6 +39,10 @@ from lockstep_indexer.evaluate.ways import Asking, Reranking, Way
 DENSE, HYBRID, BM25 = Way(Kind.DENSE), Way(Kind.HYBRID), Way(Kind.BM25)
 _SHORT = 64  # where no model says at which lengths its vectors stand alone
 _GUARDED = frozenset({Kind.DENSE, Kind.HYBRID})
+_CHANGED = (
+    "Documents were written meanwhile: the models may have been asked for different ones. Figures "
+    "hold where nobody writes."
+)
 
 
 def evaluate(
@@ -62,6 +66,7 @@ def evaluate(
         room = stack.enter_context(scratch(workspace.settings))
         listener.stage("reading")
         main = stack.enter_context(_subject(workspace, corpus, judged, room))
+        head = main.collection.head
         parts = partitions(main.asked, main.documents, options.slices)
         guard = _guarded(stack, workspace, options.guard, room)
         reranking = _reranking(workspace, options)
@@ -75,9 +80,10 @@ def evaluate(
             run.model(main, name, each, dims, kinds if n == 0 else kinds - {Kind.BM25})
             for n, (name, each) in enumerate(named.items())
         ]
+        is_changed = main.collection.head != head
         guards = [run.guard(guard, *each) for each in named.items()] if guard else []
     bm25, found = found[0].results.get(BM25), [_without_bm25(each) for each in found]
-    flags = _flags(found, options.headline)
+    flags = _flags(found)
     return Evaluation(
         collection=main.collection.name,
         asked=main.asked,
@@ -89,7 +95,7 @@ def evaluate(
         guard=_guard_result(guard, guards, options) if guard and options.guard else None,
         flags=flags,
         pairs=_pairs(main.asked, main.documents) if flags else [],
-        notes=_notes(main.asked, found),
+        notes=[*_notes(main.asked, found), *[_CHANGED] * is_changed],
         seconds=time.monotonic() - started,
     )
 
@@ -231,6 +237,8 @@ class _Run:
         with indexed(
             self.workspace, subject.collection, model, dims, options, self.room, listener
         ) as index:
+            listener.stage("compiling for queries")
+            queries_by = index.full.generation.encoder.query_report.encoder
             asking = Asking(index, options.candidates, self.reranking)
             found = results(asking, ways, subject.asked, options, listener)
         return ModelResult(
@@ -243,6 +251,7 @@ class _Run:
             results=found,
             cost=index.cost,
             prefilter=asking.prefilter,
+            queries_by=queries_by,
         )
 
 
@@ -258,18 +267,19 @@ def _slices(
     return [sliced(part, found, way, options.headline) for part in parts for way in ways[:1]]
 
 
-def _flags(found: Sequence[ModelResult], headline: Measure) -> dict[str, Flag]:
+def _flags(found: Sequence[ModelResult]) -> dict[str, Flag]:
+    """By nDCG@10, whatever is shown: a gain of .02 is small of it, and large of Precision@10."""
     base, *others = found
     flags: dict[str, Flag] = {}
     for other in others:
-        means = [_mean(each.results.get(DENSE), headline) for each in (base, other)]
+        means = [_ndcg(each.results.get(DENSE)) for each in (base, other)]
         if None not in means and (flag := gain_flag(*(mean or 0.0 for mean in means))):
             flags[other.ref] = flag
     return flags
 
 
-def _mean(result: Result | None, measure: Measure) -> float | None:
-    return result.mean(measure) if result else None
+def _ndcg(result: Result | None) -> float | None:
+    return result.mean(NDCG) if result else None
 
 
 def _pairs(asked: Asked, documents: Mapping[str, Document]) -> list[tuple[str, str]]:
@@ -307,9 +317,4 @@ def _notes(asked: Asked, found: Sequence[ModelResult]) -> list[str]:
     for model in found:
         if model.cost.why_built:
             notes.append(f"{model.ref}: built anew, since {model.cost.why_built}.")
-        if not model.registered:
-            notes.append(
-                f"{model.ref} is not registered: torch encodes its queries, where a registered "
-                "model's may be encoded several times as fast."
-            )
     return notes

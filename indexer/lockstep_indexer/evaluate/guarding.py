@@ -14,10 +14,10 @@ def guard_lines(comparisons: Sequence[Comparison], margin: float) -> list[GuardL
 
 def verdict(paired: Paired, margin: float) -> tuple[Verdict, str]:
     """Passed where the interval excludes a loss beyond the margin, failed where it proves one."""
-    if paired.high < -margin:
-        return Verdict.FAILED, f"it has lost more than {margin:g}, as far as can be told"
     if paired.queries < MIN_QUERIES:
         return Verdict.FLAGGED, f"at least {MIN_QUERIES} queries are needed to tell anything"
+    if paired.high < -margin:
+        return Verdict.FAILED, f"a loss beyond {margin:g} is proven"
     if paired.low >= -margin:
         return Verdict.PASSED, f"a loss beyond {margin:g} is excluded"
     needed = paired.needed(margin)

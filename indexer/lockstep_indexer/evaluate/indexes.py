@@ -11,7 +11,7 @@ from lockstep.bootstrap import Workspace
 from lockstep.errors import CollectionInUse, LockstepError
 from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation, splitter_for
-from lockstep.index.spec import IndexSpec, SpecOptions
+from lockstep.index.spec import IndexSpec, SpecOptions, resolve
 from lockstep.index.versions import IndexVersion, State
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.vectors import truncated
@@ -122,12 +122,14 @@ def indexed(
     An index version of the workspace is used as it is where it is up to date and free; its vectors
     are read for the short ones. Else the fastest engine encodes the collection.
     """
-    there, why_built = _there(workspace, collection, model, options)
+    chosen = _chosen(workspace, collection, model, options)
+    there, why_built = _there(workspace, collection, model, chosen)
     if there is not None:
         generation = Generation.load(there, workspace.encoders)
         index = _copied(Searchable(generation, workspace.store), dims, options, scratch, listener)
     else:
-        index = _built(workspace, collection, model, dims, options, scratch, listener, why_built)
+        index = _built(workspace, collection, model, dims, chosen, scratch, listener)
+        index = replace(index, cost=replace(index.cost, why_built=why_built))
     try:
         yield index
     finally:
@@ -138,13 +140,39 @@ def indexed(
                 scratch.store.drop(name)
 
 
-def _there(
+def _chosen(
     workspace: Workspace, collection: Collection, model: Examined, options: Options
+) -> SpecOptions:
+    """How the collection is indexed by every model: what was asked for, else as the live version.
+
+    Otherwise a difference of models would in part be one of windows or stemmers.
+    """
+    usual = SpecOptions()
+    found = workspace.catalog.in_state(collection.corpus, State.LIVE) if collection.stored else []
+    live = found[-1] if found else None
+    return SpecOptions(
+        window_tokens=options.window_tokens or (_window(workspace, live) if live else None),
+        prefilter_dim=options.prefilter_of(model.encoder.dim),
+        language=options.language or (live.spec.bm25.language if live else usual.language),
+        datatype=live.spec.datatype if live else usual.datatype,
+        quantization=live.spec.quantization if live else usual.quantization,
+        fp8=live.spec.fp8 if live else usual.fp8,
+    )
+
+
+def _window(workspace: Workspace, live: IndexVersion) -> int | None:
+    """What somebody chose; None where passages are as long as the live version's model sees."""
+    longest = workspace.models.resolve(live.model_ref).manifest.max_tokens
+    return live.spec.window_tokens if live.spec.window_tokens < longest else None
+
+
+def _there(
+    workspace: Workspace, collection: Collection, model: Examined, chosen: SpecOptions
 ) -> tuple[IndexVersion | None, str]:
     """An index version of this model that can be asked here; else why one that is there cannot."""
     if not collection.stored:
         return None, ""
-    head = collection.corpora.head_seq(collection.corpus)
+    head = collection.head
     why = ""
     found = [
         version
@@ -152,17 +180,30 @@ def _there(
         if version.model_digest == model.version.digest
     ]
     for version in sorted(found, key=lambda each: (_STATES.index(each.state), -each.number)):
-        if not options.accepts(version.spec):
-            why = f"{version.collection} has another spec"
+        if differs := _difference(version.spec, resolve(chosen, model.version.manifest, 1.0)):
+            why = why or f"{version.collection} has other {differs} than are compared here"
         elif version.applied_seq != head:
-            why = f"{version.collection} is {head - version.applied_seq:,} changes behind"
+            why = why or f"{version.collection} is {head - version.applied_seq:,} changes behind"
         else:
             try:
                 workspace.store.count(version.collection)
                 return version, ""
             except CollectionInUse:
-                why = f"{version.collection} is open in another process"
+                why = why or f"{version.collection} is open in another process"
     return None, why
+
+
+def _difference(spec: IndexSpec, wanted: IndexSpec) -> str:
+    """What would make figures of the two no figures of the models alone; empty: nothing."""
+    compared = {
+        "windows": (spec.window_tokens, wanted.window_tokens),
+        "BM25 settings": (spec.bm25.language, wanted.bm25.language),
+        "number formats": (
+            (spec.datatype, spec.quantization, spec.fp8),
+            (wanted.datatype, wanted.quantization, wanted.fp8),
+        ),
+    }
+    return ", ".join(name for name, (one, other) in compared.items() if one != other)
 
 
 def _copied(
@@ -204,19 +245,12 @@ def _built(
     collection: Collection,
     model: Examined,
     dims: Sequence[int],
-    options: Options,
+    chosen: SpecOptions,
     scratch: Scratch,
     listener: Listener,
-    why_built: str,
 ) -> Index:
     """Encode the collection into temporary collections, as `reindex` would."""
     started = time.monotonic()
-    prefilter = options.prefilter_of(model.encoder.dim)
-    chosen = SpecOptions(
-        window_tokens=options.window_tokens,
-        prefilter_dim=prefilter,
-        language=options.language or _language(workspace, collection),
-    )
     listener.stage("measuring passages")
     spec = measured_spec(collection.corpora, collection.corpus, model.encoder, chosen)
     generation = _generation(collection, model, spec)
@@ -227,7 +261,7 @@ def _built(
     seen = replace(workspace, corpora=collection.corpora)
     with closing(local_engine(seen, generation, find=lambda: model.folder)) as engine:
         listener.stage("encoding")
-        progress = Progress(0, collection.corpora.head_seq(collection.corpus))
+        progress = Progress(0, collection.head)
         batches = collection.batches(engine.batch_documents)
 
         def points() -> Iterator[Points]:
@@ -248,16 +282,10 @@ def _built(
         encode_s=progress.encode_s,
         bytes=sum(scratch.size(copy.collection) for copy in copies),
         encoded_by=encoded_by,
-        why_built=why_built,
     )
     full, *rest = (copy.searchable for copy in copies)
-    return Index(full, dict(zip(dims, rest, strict=True)), full if prefilter else None, cost)
-
-
-def _language(workspace: Workspace, collection: Collection) -> str:
-    """Of the BM25 stemmer: that of the live index version, where there is one."""
-    live = workspace.catalog.in_state(collection.corpus, State.LIVE) if collection.stored else []
-    return live[-1].spec.bm25.language if live else SpecOptions().language
+    rescored = full if spec.prefilter_dim else None
+    return Index(full, dict(zip(dims, rest, strict=True)), rescored, cost)
 
 
 def _generation(collection: Collection, model: Examined, spec: IndexSpec) -> Generation:

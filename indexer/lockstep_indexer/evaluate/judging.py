@@ -28,7 +28,7 @@ class Flag:
 
 
 def gain_flag(base: float, tuned: float) -> Flag | None:
-    """What to doubt of a trained model's mean, from 0 to 1, over that of its base; None: nothing.
+    """What to doubt of a trained model's mean nDCG@10 over that of its base; None: nothing.
 
     A loss is no gain, and speaks for itself.
     """
@@ -37,9 +37,9 @@ def gain_flag(base: float, tuned: float) -> Flag | None:
         share = f"{gain / base:+.0%}" if base else "from nothing"
         return Flag(
             FlagKind.TOO_GOOD,
-            f"The gain is {gain:+.3f} ({share}). Most gains beyond {TOO_GOOD:.0%} come of test "
-            "queries, or near copies of them, among the training pairs, or of questions made by "
-            "one template.",
+            f"The gain of nDCG@10 is {gain:+.3f} ({share}). Most gains beyond {TOO_GOOD:.0%} come "
+            "of test queries, or near copies of them, among the training pairs, or of questions "
+            "made by one template.",
             "Compare training pairs with test queries (lockstep train does, unless told not to), "
             "and ask it some queries of real users.",
         )
@@ -49,8 +49,8 @@ def gain_flag(base: float, tuned: float) -> Flag | None:
         )
         return Flag(
             FlagKind.TOO_SMALL,
-            f"The gain is only {gain:+.3f}. {high}The usual reason is pairs that do not belong "
-            "together.",
+            f"The gain of nDCG@10 is only {gain:+.3f}. {high}The usual reason is pairs that do "
+            "not belong together.",
             f"Read {PAIRS_TO_READ} random pairs; if five of them are wrong, mend the data before "
             "anything else.",
         )

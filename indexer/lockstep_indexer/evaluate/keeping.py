@@ -32,28 +32,48 @@ def require_room(report_file: Path | None, runs: Path | None) -> None:
         _require_writable(runs, f"The runs' folder '{runs}'")
 
 
-def kept(found: Evaluation, report_file: Path | None, runs: Path | None) -> list[Path]:
-    """Write what was asked for; the files and folders."""
-    written = []
-    if runs is not None:
-        _write_runs(found, runs)
-        written.append(runs)
-    if report_file is not None:
-        temporary = report_file.with_name(f".{report_file.name}.tmp")
-        temporary.write_text(report(found), encoding="utf-8")
-        temporary.replace(report_file)
-        written.append(report_file)
-    return written
+def kept(
+    found: Evaluation, report_file: Path | None, runs: Path | None
+) -> tuple[list[Path], list[str]]:
+    """Write what was asked for: the files and folders, and what could not be written and why.
+
+    What took hours to find is still to be shown where a disk is full.
+    """
+    written, failed = [], []
+    for path, write in ((runs, _write_runs), (report_file, _write_report)):
+        if path is None:
+            continue
+        try:
+            write(found, path)
+        except OSError as error:
+            failed.append(f"'{path}' cannot be written: {error.strerror or error}.")
+        else:
+            written.append(path)
+    return written, failed
+
+
+def _write_report(found: Evaluation, file: Path) -> None:
+    text = report(found)
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write_runs(found: Evaluation, folder: Path) -> None:
     write_qrels(folder / QRELS, found.asked.judgments)
     if found.bm25 is not None:
         write_run(folder / "BM25.run", found.bm25.run, "BM25")
-    for model in found.models:
+    names = [file_name(model.ref) for model in found.models]
+    for name, model in zip(names, found.models, strict=True):
+        # Paths may differ in what no file name has.
+        unique = name if names.count(name) == 1 else f"{name}.{model.digest[:12]}"
         for way, result in model.results.items():
-            name = file_name(model.ref, str(way).replace(" + ", "-"))
-            write_run(folder / f"{name}.run", result.run, name)
+            tag = file_name(unique, str(way).replace(" + ", "-"))
+            write_run(folder / f"{tag}.run", result.run, tag)
 
 
 def _require_writable(folder: Path, what: str) -> None:

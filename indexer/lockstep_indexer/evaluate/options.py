@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.errors import InvalidInput
-from lockstep.index.spec import DEFAULT_PREFILTER_DIM, IndexSpec
+from lockstep.index.spec import DEFAULT_PREFILTER_DIM
 from lockstep.search.request import PrefilterChoice
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import SHOWN, Measure
@@ -34,8 +34,8 @@ class Options:
     rerank_candidates: int = 50
     slices: tuple[str, ...] = ()  # metadata fields
     guard: Guarding | None = None
-    window_tokens: int | None = None  # of temporary indexes; None: all that the model sees
-    language: str | None = None  # of their stemmer; None: as the live index version
+    window_tokens: int | None = None  # None: as the live index version, else all a model sees
+    language: str | None = None  # of the BM25 stemmer; None: as the live index version
 
     def __post_init__(self) -> None:
         if not self.measures:
@@ -59,8 +59,3 @@ class Options:
                 f"A prefilter of {prefilter} dimensions was asked for; a model gives {dim}.",
                 next_step=f"Choose fewer than {dim}, or 0 for none.",
             )
-
-    def accepts(self, spec: IndexSpec) -> bool:
-        """Whether an index version is what would be built, as far as that was asked for."""
-        window = self.window_tokens in (None, spec.window_tokens)
-        return window and self.language in (None, spec.bm25.language)

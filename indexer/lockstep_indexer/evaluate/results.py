@@ -69,6 +69,7 @@ class ModelResult:
     results: Mapping[Way, Result]
     cost: Cost
     prefilter: tuple[int, int] | None  # its dimensions, and how many short vectors are rescored
+    queries_by: str  # what encoded its queries
 
     def to_json(self, ids: Sequence[str], headline: Measure) -> Json:
         dims, candidates = self.prefilter or (None, None)
@@ -78,6 +79,7 @@ class ModelResult:
             "registered": self.registered,
             "dim": self.dim,
             "device": self.device,
+            "queries_encoded_by": self.queries_by,
             "prefilter": {"dims": dims, "candidates": candidates},
             "cost": self.cost.to_json(),
             "results": [each.to_json(ids, headline) for each in self.results.values()],
@@ -107,10 +109,7 @@ class Comparison:
             "model": self.model,
             "base": self.base,
             "way": str(self.way),
-            **{
-                {"candidate": "mean", "live": "base_mean"}.get(key, key): value
-                for key, value in self.paired.to_json().items()
-            },
+            **paired_json(self.paired),
             "adjusted_p": round(self.adjusted_p, 6),
             "significant": self.is_significant,
             "wins": self.wins,
@@ -217,6 +216,12 @@ class Evaluation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
+
+
+def paired_json(paired: Paired) -> Json:
+    """In the words of models: a base, and what is compared with it."""
+    names = {"candidate": "mean", "live": "base_mean"}
+    return {names.get(key, key): value for key, value in paired.to_json().items()}
 
 
 def _by_query(ids: Sequence[str], values: Values) -> dict[str, float]:

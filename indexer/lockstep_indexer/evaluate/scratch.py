@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.bootstrap import open_store
-from lockstep.claimed_folder import claimed_folder
+from lockstep.claimed_folder import abandoned, claimed_folder, sweep
 from lockstep.settings import Settings
 from lockstep.store.port import VectorStore
-from lockstep_indexer.build.reclaim import used_bytes
+from lockstep_indexer.build.reclaim import folder_bytes, used_bytes
 
 FOLDER = "evaluation"
 
@@ -37,3 +37,16 @@ def scratch(settings: Settings) -> Iterator[Scratch]:
         inside = settings.model_copy(update={"root": folder, "store_url": ""})
         with closing(open_store(inside, "lockstep evaluate")) as store:
             yield Scratch(inside, store)
+
+
+def left_behind(settings: Settings) -> int:
+    """The bytes that killed evaluations left."""
+    return sum(folder_bytes(path) for path in abandoned(settings.data / FOLDER))
+
+
+def clear(settings: Settings, *, dry_run: bool) -> int:
+    """Remove what killed evaluations left; its bytes."""
+    size = left_behind(settings)
+    if not dry_run:
+        sweep(settings.data / FOLDER)
+    return size

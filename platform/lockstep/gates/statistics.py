@@ -74,7 +74,8 @@ def paired(candidate: Values, live: Values) -> Paired:
 def _interval_and_test(difference: Values) -> tuple[float, float, float]:
     mean = float(difference.mean())
     if np.ptp(difference) == 0:  # every query changed by the same: nothing to resample
-        return mean, mean, 1.0 if mean == 0 else 0.0
+        # Of all flips of signs, all and none give as large a mean.
+        return mean, mean, 1.0 if mean == 0 else 2.0 ** (1 - len(difference))
     interval = scipy.stats.bootstrap(
         (difference,),
         np.mean,

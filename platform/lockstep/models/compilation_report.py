@@ -29,6 +29,13 @@ class CompilationReport:
         """Of the precision that is used."""
         return self.agreements.get(self.precision)
 
+    @property
+    def encoder(self) -> str:
+        """What encodes the queries."""
+        if self.precision:
+            return f"{self.engine} in {self.precision}"
+        return f"torch: {self.reason}"
+
     def to_json(self) -> Json:
         return asdict(self)
 

@@ -44,12 +44,7 @@ class QueryForm:
 
     @property
     def name(self) -> str:
-        report = self.report
-        return (
-            f"{report.engine} in {report.precision}"
-            if report.precision
-            else (f"torch: {report.reason}")
-        )
+        return self.report.encoder
 
 
 class QueryCompiler:

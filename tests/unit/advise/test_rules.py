@@ -25,7 +25,7 @@ USUAL = Situation(
     target=0.80,
     baseline=BASE,
     pairs=Pairs(2000, leaked=0),
-    pair_files="--pairs pairs.jsonl",
+    pair_files=("pairs.jsonl", "more pairs.csv"),
     reindex=REINDEX,
 )
 
@@ -106,7 +106,7 @@ def test_a_rule_holds_where_it_should_and_nowhere_else(name: str) -> None:
 @pytest.mark.parametrize(
     ("situation", "verdict", "command"),
     [
-        (USUAL, Verdict.YES, "lockstep train docs --pairs pairs.jsonl --base minilm@1 --name NAME"),
+        (USUAL, Verdict.YES, "lockstep train docs --pairs pairs.jsonl"),
         (replace(USUAL, target=0.5), Verdict.NO, "lockstep evaluate docs --model minilm@1"),
         (replace(USUAL, baseline=None), Verdict.UNKNOWN, "lockstep qrels import docs PATH"),
         (replace(USUAL, baseline=None, pairs=None), Verdict.UNKNOWN, "lockstep qrels import docs"),
@@ -125,11 +125,18 @@ def test_the_verdict_follows_from_the_weightiest_finding(
     assert answer.next_step.startswith(command)
 
 
-def gain(before: float, after: float, *, noise: float = 0.001, leaked: int | None = None) -> Gain:
+def gain(
+    before: float,
+    after: float,
+    *,
+    noise: float = 0.001,
+    leaked: int | None = None,
+    queries: int = 200,
+) -> Gain:
     random = np.random.default_rng(3)
-    live = random.normal(before, 0.1, 200)
+    live = random.normal(before, 0.1, queries)
     live += before - live.mean()
-    difference = random.normal(0, noise, 200)
+    difference = random.normal(0, noise, queries)
     compared: Paired = paired(live + difference + (after - before) - difference.mean(), live)
     return Gain("docs", "minilm@1", "minilm@2", "dense", compared, leaked)
 
@@ -140,8 +147,14 @@ GAINS: dict[str, tuple[list[Gain], list[Gain]]] = {
     "worse": ([gain(0.5, 0.48)], [gain(0.5, 0.5, noise=0.5), gain(0.5, 0.6)]),
     "too-good": ([gain(0.4, 0.61)], [gain(0.4, 0.59), gain(0.769, 0.959)]),
     "too-small": ([gain(0.5, 0.52), gain(0.5, 0.529)], [gain(0.5, 0.54), gain(0.5, 0.48)]),
-    "unproven": ([gain(0.5, 0.51, noise=0.5)], [gain(0.5, 0.51)]),
-    "proven": ([gain(0.5, 0.51), gain(0.5, 0.6)], [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.4)]),
+    "unproven": (
+        [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.6, queries=19)],
+        [gain(0.5, 0.51), gain(0.5, 0.6, queries=20)],
+    ),
+    "proven": (
+        [gain(0.5, 0.51), gain(0.5, 0.6)],
+        [gain(0.5, 0.51, noise=0.5), gain(0.5, 0.4), gain(0.5, 0.6, queries=19)],
+    ),
 }
 
 
@@ -169,3 +182,12 @@ def test_a_sample_of_judged_queries_is_always_the_same() -> None:
     assert len(some.queries) == len(some.judgments) == 10
     assert sampled(whole, 10) == some
     assert sampled(whole, 50) is whole
+
+
+def test_commands_name_the_files_as_a_shell_reads_them() -> None:
+    assert should_fine_tune(USUAL).next_step == (
+        "lockstep train docs --pairs pairs.jsonl --pairs 'more pairs.csv' --base minilm@1 "
+        "--name NAME"
+    )
+    leaking = should_fine_tune(pairs(2000, leaked=9, leaks_are_many=True))
+    assert "lockstep pairs check pairs.jsonl 'more pairs.csv' --against" in leaking.next_step

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import insert, update
 
 from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.claimed_folder import claimed_folder
 from lockstep.corpus.schema import index_versions, leases, replicas
 from lockstep.index.leases import Holder, this_process
 from lockstep.index.trials import Exposure
 from lockstep.index.versions import State
-from lockstep.settings import Settings
+from lockstep.settings import Settings, load_settings
 from lockstep_indexer.cli.checks import Check, catalog, machine, processes, storage
 
 from .conftest import Cli
@@ -52,6 +53,22 @@ def test_it_is_content_and_then_is_not(cli: Cli, root: Path) -> None:
     assert broken.code == 1
     assert "✗" in broken.out
     assert "lockstep model add" in broken.out
+
+
+def test_what_killed_evaluations_left_is_told_and_removed(cli: Cli, root: Path) -> None:
+    settings = load_settings(root)
+    assert list(machine.evaluations(settings)) == []
+    evaluations = settings.data / "evaluation"
+    with claimed_folder(evaluations) as in_use:
+        for folder in (evaluations / "killed", in_use):
+            folder.mkdir(exist_ok=True)
+            (folder / "points").write_bytes(b"x" * 100_000)
+        check = only(machine.evaluations(settings), "warn")
+        assert check.mend == "lockstep gc CORPUS"
+        assert cli("gc", "docs", "--dry-run", "--json").json["evaluations"]["freed_bytes"] > 90_000
+        assert "Removed what killed evaluations left" in cli("gc", "docs").out
+        assert [*evaluations.iterdir()] == [in_use]
+        assert (in_use / "points").exists()
 
 
 def test_the_command_that_it_names_mends_the_index(cli: Cli, root: Path) -> None:

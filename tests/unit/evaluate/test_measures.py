@@ -11,7 +11,7 @@ import pytrec_eval
 
 from lockstep.errors import InvalidInput
 from lockstep_indexer.evaluate.measures import ALL, Measure, figures
-from lockstep_indexer.evaluate.runs import read_run, write_qrels, write_run
+from lockstep_indexer.evaluate.runs import write_qrels, write_run
 
 CUTS = (1, 3, 5, 10, 100)
 OURS = {"nDCG": "ndcg_cut", "MAP": "map_cut", "Recall": "recall", "Precision": "P"}
@@ -97,21 +97,6 @@ def test_means_are_those_of_ir_measures_over_all_judged_queries(
     ours = figures(judgments, run, [Measure("nDCG", 10), Measure("MRR", 10), Measure("MAP", 100)])
     means = [float(np.mean(row)) for row in ours.values()]
     assert means == pytest.approx([theirs[measure] for measure in wanted], abs=1e-9)
-
-
-def test_run_files_are_read_as_they_were_written(run: dict[str, list[str]], tmp_path: Path) -> None:
-    write_run(tmp_path / "a.run", run, "two words")
-    assert read_run(tmp_path / "a.run") == {query: ids for query, ids in run.items() if ids}
-
-
-def test_a_file_that_is_no_run_is_refused_with_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "a.run"
-    file.write_text("q1 Q0 d1 1 2.5 a\nq1 Q0 d2 2\n")
-    with pytest.raises(InvalidInput, match=r"line 2: it has 4 columns; expected TREC's six"):
-        read_run(file)
-    file.write_text("q1 Q0 d1 1 2.5 a\nq1 Q0 d1 2 1.5 a\n")
-    with pytest.raises(InvalidInput, match="line 2: document 'd1' stands twice"):
-        read_run(file)
 
 
 @pytest.mark.parametrize(

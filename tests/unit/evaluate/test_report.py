@@ -1,18 +1,25 @@
 """The report: one file, well formed, and no text of the data is ever markup."""
 
+import io
 import re
+from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lockstep.gates.statistics import paired
+from lockstep_indexer.cli.evaluation import rendered
+from lockstep_indexer.cli.streams import THEME
 from lockstep_indexer.evaluate import plots
 from lockstep_indexer.evaluate.collection import Asked
 from lockstep_indexer.evaluate.comparing import compared
 from lockstep_indexer.evaluate.guarding import guard_lines
 from lockstep_indexer.evaluate.indexes import Cost
 from lockstep_indexer.evaluate.judging import gain_flag
+from lockstep_indexer.evaluate.keeping import kept
 from lockstep_indexer.evaluate.kinds import Kind
 from lockstep_indexer.evaluate.measures import SHOWN, figures
 from lockstep_indexer.evaluate.report import report
@@ -43,8 +50,9 @@ def result(way: Way, shift: int) -> Result:
 def model(ref: str, shift: int, lineage: object = None) -> ModelResult:
     cost = Cost(None, 9, 9, 1.0, 0.5, 1_000, EVIL)
     results = {way: result(way, shift) for way in WAYS}
+    lineage = {"course": lineage}
     return ModelResult(
-        ref, "0" * 64, False, 32, "cpu", {"course": lineage}, results, cost, prefilter=(8, 400)
+        ref, "0" * 64, False, 32, "cpu", lineage, results, cost, (8, 400), queries_by=EVIL
     )
 
 
@@ -114,3 +122,29 @@ def test_the_figures_of_the_report_are_those_of_the_evaluation(found: Evaluation
     one = paired(*(m.results[WAYS[0]].figures[SHOWN[0]] for m in reversed(found.models)))
     assert f"{one.low:+.3f} to {one.high:+.3f}" in page
     assert f"{np.mean(found.models[1].results[WAYS[3]].figures[SHOWN[1]]):.3f}" in page
+
+
+def test_characters_that_a_font_lacks_are_the_readers_affair(found: Evaluation) -> None:
+    row = SliceRow("中文", 8, {"one@1": 0.5})
+    assert "中文" in plots.slices_plot(Slices("language", WAYS[0], [row]), "nDCG@10")
+
+
+@pytest.mark.parametrize(("width", "times"), [(80, False), (100, True)])
+def test_figures_fit_a_terminal(found: Evaluation, width: int, times: bool) -> None:
+    console = Console(width=width, theme=THEME, record=True, file=io.StringIO())
+    for part in rendered(replace(found, guard=None), [], sliced=False):
+        console.print(part)
+    lines = console.export_text().splitlines()
+    assert sum(line.startswith("  prefilter  ") for line in lines) >= 2
+    figures = next(line for line in lines if line.startswith("  dense 8 "))
+    assert len(figures.split()) == 2 + len(SHOWN) + 1 + 2 * times
+    assert any("Times: in a wider terminal" in line for line in lines) is not times
+
+
+def test_runs_of_models_whose_paths_are_alike_are_all_kept(
+    found: Evaluation, tmp_path: Path
+) -> None:
+    models = [replace(model("a/b", 1), digest="1" * 64), replace(model("a-b", 0), digest="2" * 64)]
+    written, failed = kept(replace(found, models=models), None, tmp_path)
+    assert (written, failed) == ([tmp_path], [])
+    assert len(list(tmp_path.glob("*dense.run"))) == 2

@@ -70,3 +70,11 @@ def test_twice_as_slow_is_told_from_noise() -> None:
     assert 1.7 < slow.low < slow.ratio < slow.high < 2.3
     same = p95_ratio(np.abs(draws(10, 1, 200, seed=2)), live)
     assert same.low < 1.1
+
+
+@pytest.mark.parametrize(("queries", "expected"), [(1, 1.0), (2, 0.5), (4, 0.125)])
+def test_the_same_change_everywhere_proves_no_more_than_flipped_signs_say(
+    queries: int, expected: float
+) -> None:
+    found = paired(np.full(queries, 0.5), np.zeros(queries))
+    assert found.p_value == pytest.approx(expected)

@@ -23,6 +23,7 @@ def check_all(settings: Settings, command: str, corpus: str | None = None) -> It
     yield from _guarded("packages", machine.packages)
     yield machine.disk(settings)
     yield from machine.trainings(settings)
+    yield from machine.evaluations(settings)
     found = list(_guarded("database", partial(storage.database, settings)))
     yield from found
     if any(check.level is Level.BAD for check in found):

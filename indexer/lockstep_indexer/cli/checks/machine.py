@@ -10,6 +10,7 @@ from lockstep.settings import Settings
 from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.cli.checks.check import Check, bad, good, warn
 from lockstep_indexer.cli.render import duration, megabytes
+from lockstep_indexer.evaluate.scratch import left_behind
 from lockstep_indexer.train.runs import KEPT_S, interrupted
 
 SHOWN = ("lockstep", "qdrant-edge-py", "qdrant-client", "torch", "sentence-transformers")
@@ -66,6 +67,13 @@ def trainings(settings: Settings) -> Iterator[Check]:
             else f"Run the same lockstep train again to go on, or remove '{one.folder}'."
         )
         yield warn("training", message, mend)
+
+
+def evaluations(settings: Settings) -> Iterator[Check]:
+    """What was killed and left its temporary index behind."""
+    if size := left_behind(settings):
+        message = f"killed evaluations left {megabytes(size)} behind"
+        yield warn("evaluations", message, "lockstep gc CORPUS")
 
 
 def _taken(used: int) -> str:

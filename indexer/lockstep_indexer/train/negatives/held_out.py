@@ -28,5 +28,5 @@ def judged_queries(workspace: Workspace, corpus: str, named: str, split: str) ->
     """The imported set of this name, else the split of the BEIR folder that it is."""
     imported = named in workspace.query_sets.names(corpus)
     if not imported and Path(named).exists():
-        return read_query_set(Path(named), split=split, name="judged")
+        return read_query_set(Path(named), split=split)
     return workspace.query_sets.get(corpus, named)
