@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
+from lockstep_indexer.cli.options import TRAINING, CorpusArgument, command
 from lockstep_indexer.cli.render import (
     duration,
     facts,
@@ -213,4 +213,4 @@ def _gains_shown(report: "GainReport", compare: tuple[str, str]) -> tuple[Any, .
 
 def add_to(app: typer.Typer) -> None:
     example = "lockstep advise docs --pairs pairs.jsonl --target 0.85"
-    command(app, "advise", panel=ROLLING_OUT, example=example)(advise)
+    command(app, "advise", panel=TRAINING, example=example)(advise)

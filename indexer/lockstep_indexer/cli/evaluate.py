@@ -7,7 +7,7 @@ import typer
 
 from lockstep_indexer.cli.build_options import PrefilterOption
 from lockstep_indexer.cli.errors import FAILED
-from lockstep_indexer.cli.options import ROLLING_OUT, command
+from lockstep_indexer.cli.options import TRAINING, command
 from lockstep_indexer.cli.session import Session
 
 if TYPE_CHECKING:
@@ -243,4 +243,4 @@ def _judged(
 
 def add_to(app: typer.Typer) -> None:
     example = "lockstep evaluate docs --qrels judged/ --model base --model ours --report ours.html"
-    command(app, "evaluate", panel=ROLLING_OUT, example=example)(evaluate)
+    command(app, "evaluate", panel=TRAINING, example=example)(evaluate)

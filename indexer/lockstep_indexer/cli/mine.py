@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import RenderableType
 
-from lockstep_indexer.cli.options import FILLING, CorpusArgument, command
+from lockstep_indexer.cli.options import TRAINING, CorpusArgument, command
 from lockstep_indexer.cli.pairs.written import OutputOption
 from lockstep_indexer.cli.render import done, facts, next_step, note, plural
 from lockstep_indexer.cli.session import Json, Session
@@ -212,4 +212,4 @@ def _rendered(mined: "Mined", mining: "Mining", corpus: str, output: Path) -> li
 
 def add_to(app: typer.Typer) -> None:
     example = "lockstep mine docs --pairs pairs.jsonl --model minilm@1 --output negatives.jsonl"
-    command(app, "mine", panel=FILLING, example=example)(mine)
+    command(app, "mine", panel=TRAINING, example=example)(mine)

@@ -13,6 +13,7 @@ from lockstep_indexer.cli.session import open_session
 
 SETTING_UP = "Start"
 FILLING = "Documents and models"
+TRAINING = "Train and measure"
 ROLLING_OUT = "Index versions"
 SEARCHING = "Search"
 CARING = "Look after it"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lockstep_indexer.cli.model import dims
-from lockstep_indexer.cli.options import FILLING, CorpusArgument, command
+from lockstep_indexer.cli.options import TRAINING, CorpusArgument, command
 from lockstep_indexer.cli.session import Session
 from lockstep_indexer.cli.training_options import (
     AgainstOption,
@@ -158,4 +158,4 @@ def train(
 
 def add_to(app: typer.Typer) -> None:
     example = "lockstep train docs --pairs pairs.jsonl --name ours"
-    command(app, "train", panel=FILLING, example=example)(train)
+    command(app, "train", panel=TRAINING, example=example)(train)

@@ -2,7 +2,7 @@
 
 import typer
 
-from lockstep_indexer.cli.options import FILLING
+from lockstep_indexer.cli.options import TRAINING
 from lockstep_indexer.cli.pairs import check, clicks, questions, structure
 
 
@@ -14,4 +14,4 @@ def add_to(app: typer.Typer) -> None:
     )
     for source in (structure, clicks, questions, check):
         source.add_to(pairs)
-    app.add_typer(pairs, name="pairs", rich_help_panel=FILLING)
+    app.add_typer(pairs, name="pairs", rich_help_panel=TRAINING)
