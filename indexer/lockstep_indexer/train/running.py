@@ -104,7 +104,7 @@ class Run:
             args=arguments,
             train_dataset=self._tables(),
             loss=losses,
-            evaluator=Evaluating(choosing),
+            evaluator=Evaluating(choosing, self._dims),
             callbacks=[Watching(Course(attempt.precision), self._around.listener)],
         )
         trainer.remove_callback(PrinterCallback)
@@ -112,7 +112,9 @@ class Run:
 
     def trainer(self, model: SentenceTransformer, attempt: Attempt, folder: Path) -> Trainer:
         choosing = self._around.choosing
-        evaluator = Evaluating(choosing) if choosing is not None and self._evaluates else None
+        evaluator = None
+        if choosing is not None and self._evaluates:
+            evaluator = Evaluating(choosing, self._dims)
         losses = self._losses(model, attempt)
         trainer = Trainer(
             model=model,

@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lockstep.testing import tiny_model
 from lockstep_indexer.train.comparison import compared
 from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
 from lockstep_indexer.train.holdout import Measured, retrieval_test
+from lockstep_indexer.train.loading import load_trainable
+from lockstep_indexer.train.trainer import QUALITY, Evaluating
 
 _JUDGED = TrainingData(
     Kind.QRELS,
@@ -65,3 +70,12 @@ def test_what_may_be_chance_is_not_called_better() -> None:
     assert not compared(base, [Measured(32, few)], 100).is_better
     assert compared(base, [Measured(32, np.full(30, 0.5))], 100).is_better
     assert "worse" in compared([Measured(32, np.ones(30))], base, 100).verdict
+
+
+def test_the_best_step_is_chosen_by_the_longest_and_the_shortest_length(tmp_path: Path) -> None:
+    model = load_trainable(tiny_model(tmp_path / "model"), device="cpu").eval()
+    test = retrieval_test(_JUDGED, [f"stone number {n}" for n in range(30)], limit=30, seed=1)
+    full, short = (one.values.mean() for one in test.measure(model, (32, 2)))
+    assert full != short
+    assert Evaluating(test, (32, 8, 2))(model)[QUALITY] == pytest.approx((full + short) / 2)
+    assert Evaluating(test, ())(model)[QUALITY] == pytest.approx(full)
