@@ -241,7 +241,7 @@ def _cost(model: "ModelResult") -> str:
         return f"{cost.used}, which was there{copied}"
     return (
         f"temporary, {plural(cost.documents, 'document')} in {duration(cost.seconds)} "
-        f"({cost.documents_per_s:,.0f} a second), {megabytes(cost.bytes)}, removed; encoded by "
+        f"({cost.documents_per_s:,.0f} a second), {megabytes(cost.bytes)}, removed; encoder: "
         f"{cost.encoded_by}"
     )
 
