@@ -7,6 +7,7 @@ from lockstep.errors import InvalidInput
 from lockstep.models.manifest import Json
 from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
 from lockstep_indexer.train.negatives.choosing import Chooser, Judge
+from lockstep_indexer.train.negatives.indexed import Indexed
 from lockstep_indexer.train.negatives.passages import Passages
 from lockstep_indexer.train.negatives.picking import Counts, Similar
 from lockstep_indexer.train.negatives.queries import Queries
@@ -46,15 +47,18 @@ def mine(
     mining: Mining,
     *,
     judge: Judge | None = None,
+    indexed: Indexed | None = None,
     lineage: Json | None = None,
     listener: Listener | None = None,
 ) -> Mined:
     """Find negatives for every pair; the same arguments give the same ones.
 
+    `indexed` is what an index holds of the passages as `encoder` would encode them, with titles.
+
     Raises InvalidInput where no pair has enough of them.
     """
     listener = listener or Listener()
-    scoring = Scoring.of(queries, passages, encoder, mining, listener.stage)
+    scoring = Scoring.of(queries, passages, encoder, mining, listener.stage, indexed)
     listener.stage("choosing negatives")
     chooser = Chooser(scoring.texts, passages.repeated, mining, judge)
     found = list(_examples(queries, scoring, chooser, listener.report))

@@ -32,6 +32,8 @@ class CorpusPassage:
     document_id: str
     text: str  # without the title
     encoded_text: str  # what the model sees of it
+    point_id: str
+    content_hash: str  # of its document
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,15 @@ def corpus_passages(workspace: Workspace, corpus: str, encoder: Encoder) -> Pass
     for documents in corpus_documents(workspace, corpus):
         for passages in splitter.split(documents):
             for one in passages:
-                found.append(CorpusPassage(one.document.id, one.text, one.encoded_text))
+                found.append(
+                    CorpusPassage(
+                        document_id=one.document.id,
+                        text=one.text,
+                        encoded_text=one.encoded_text,
+                        point_id=one.point_id,
+                        content_hash=one.document.content_hash,
+                    )
+                )
             if len(passages) > 1:
                 whole.append(passages[0].document)
     return Passages(found, whole)

@@ -28,6 +28,11 @@ class Queries:
     with_titles: int  # answers that the corpus holds as its models read them
     without_titles: int  # answers that it holds as the text alone, below a title
 
+    @property
+    def titled(self) -> bool:
+        """Whether answers have their titles, so that negatives must have them too."""
+        return self.with_titles >= self.without_titles
+
     def __len__(self) -> int:
         return len(self.all)
 

@@ -6,6 +6,7 @@ from lockstep.bootstrap import Workspace
 from lockstep.models.manifest import Json
 from lockstep_indexer.build.unregistered import examined
 from lockstep_indexer.train.data.examples import TrainingData
+from lockstep_indexer.train.negatives.indexed import indexed
 from lockstep_indexer.train.negatives.mine import Listener, Mined, mine
 from lockstep_indexer.train.negatives.passages import corpus_passages
 from lockstep_indexer.train.negatives.queries import queries_of
@@ -39,11 +40,14 @@ def mine_corpus(
         listener.stage("reading the corpus")
         passages = corpus_passages(workspace, corpus, found.encoder)
         queries = queries_of(data, passages, held_out)
+        listener.stage("reading the index")
+        known = indexed(workspace, corpus, found.encoder, passages.all) if queries.titled else None
         encoder = TextEncoder(found.encoder, workspace.settings.encode_batch, listener.report)
         lineage = {
             "source": "mined negatives",
             "corpus": {"name": corpus, "head_seq": workspace.corpora.head_seq(corpus)},
             "model": {"ref": found.version.ref, "digest": found.version.digest},
+            "index": known and known.to_json(),
             "reranker": judge_version
             and {"ref": judge_version.ref, "digest": judge_version.digest},
             "held_out_documents": len(held_out),
@@ -55,6 +59,7 @@ def mine_corpus(
             encoder,
             mining,
             judge=judge,
+            indexed=known,
             lineage=lineage,
             listener=listener,
         )

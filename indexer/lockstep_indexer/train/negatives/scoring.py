@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockstep.models.vectors import Vector
+from lockstep_indexer.train.negatives.indexed import Indexed
 from lockstep_indexer.train.negatives.lexical import LexicalRanker
 from lockstep_indexer.train.negatives.passages import Passages, text_key
 from lockstep_indexer.train.negatives.picking import Scores
@@ -33,12 +34,15 @@ class Scoring:
         encoder: TextEncoder,
         mining: Mining,
         stage: Callable[[str], None],
+        indexed: Indexed | None = None,
     ) -> "Scoring":
-        """Encode and count; passages have their titles where the answers have them too."""
-        titled = queries.with_titles >= queries.without_titles
-        texts = [one.encoded_text if titled else one.text for one in passages.all]
+        """Encode, but for what an index holds, and count.
+
+        Passages have their titles where the answers have them too.
+        """
+        texts = [one.encoded_text if queries.titled else one.text for one in passages.all]
         stage("encoding passages")
-        vectors = encoder.passages(texts)
+        vectors = _passage_vectors(texts, encoder, indexed)
         stage("encoding answers")
         answers = _answer_vectors(queries, texts, vectors, encoder)
         stage("encoding queries")
@@ -66,6 +70,16 @@ class Scoring:
         answers = self.queries[row].answers
         vectors = np.stack([self.answer_vectors[text_key(text)] for text in answers])
         return float((vectors @ self.query_vectors[row]).min())
+
+
+def _passage_vectors(texts: Sequence[str], encoder: TextEncoder, indexed: Indexed | None) -> Vector:
+    """(passages, dim)."""
+    if indexed is None:
+        return encoder.passages(texts)
+    vectors = indexed.vectors.copy()
+    missing = np.flatnonzero(~indexed.known).tolist()
+    vectors[missing] = encoder.passages([texts[place] for place in missing])
+    return vectors
 
 
 def _answer_vectors(
