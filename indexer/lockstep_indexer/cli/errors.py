@@ -59,8 +59,8 @@ def of_usage(message: str, command: str) -> Failure:
 def of_interrupt() -> Failure:
     return Failure(
         "Interrupted",
-        "interrupted. What was finished is kept.",
-        "It is safe to run the same command again: it goes on where it stopped.",
+        "Interrupted. What was finished is kept.",
+        "It is safe to run the same command again; a build or a training goes on where it stopped.",
         INTERRUPTED,
     )
 

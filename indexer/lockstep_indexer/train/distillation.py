@@ -83,17 +83,9 @@ def encoded(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> 
 def labelled(
     tables: Tables, loss: Loss, teacher: Teacher | None, student: "SentenceTransformer"
 ) -> Tables:
-    """The tables with a column of what the teacher says, where the loss learns that.
-
-    Raises InvalidSetting where there is no teacher.
-    """
-    if not loss.needs_teacher:
+    """The tables with a column of what the teacher says, where the loss learns that."""
+    if teacher is None or not loss.needs_teacher:
         return tables
-    if teacher is None:
-        raise InvalidSetting(
-            f"The loss '{loss}' needs a teacher: a model to learn from.",
-            next_step="Name one: --teacher REF, or --teacher live",
-        )
     if loss is Loss.MARGIN_MSE:
         return {name: _with_margins(table, teacher) for name, table in tables.items()}
     return _with_vectors(tables, teacher, dimension(student))

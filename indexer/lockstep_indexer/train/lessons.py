@@ -57,6 +57,7 @@ def lessons_of(
     Raises InvalidInput or InvalidSetting where they do not go together.
     """
     loss = loss_for(material.data.kind, settings.loss)
+    loss.require_models(material.teacher, material.guide)
     own = {
         name: Lesson(table, loss)
         for name, table in labelled(

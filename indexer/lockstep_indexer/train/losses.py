@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lockstep.errors import InvalidSetting
 from lockstep_indexer.train.settings import Loss
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ def _plain(
     from sentence_transformers.sentence_transformer import losses
     from sentence_transformers.util import pairwise_cos_sim
 
-    if loss.needs_guide and guide is None:
-        raise InvalidSetting(
-            f"The loss '{loss}' needs a guide: a model that tells answers from negatives.",
-            next_step="Name one: --guide REF",
-        )
     match loss:
         case Loss.RANKING:
             return losses.MultipleNegativesRankingLoss(model)

@@ -43,6 +43,19 @@ class Loss(StrEnum):
     def needs_guide(self) -> bool:
         return self in (Loss.GIST, Loss.CACHED_GIST)
 
+    def require_models(self, teacher: object | None, guide: object | None) -> None:
+        """Raises InvalidSetting where a model that it learns from is missing."""
+        if self.needs_teacher and teacher is None:
+            raise InvalidSetting(
+                f"The loss '{self}' needs a teacher: a model to learn from.",
+                next_step="Name one: --teacher REF, or --teacher live",
+            )
+        if self.needs_guide and guide is None:
+            raise InvalidSetting(
+                f"The loss '{self}' needs a guide: a model that tells answers from negatives.",
+                next_step="Name one: --guide REF",
+            )
+
 
 _CACHED = {Loss.RANKING: Loss.CACHED_RANKING, Loss.GIST: Loss.CACHED_GIST}
 

@@ -182,9 +182,11 @@ def _resolved(order: Order) -> TrainingSettings:
     query, document = (
         ours if ours is not None else its for ours, its in zip(chosen, own, strict=True)
     )
+    loss = loss_for(order.data.kind, settings.loss)
+    loss.require_models(order.teacher, order.guide)  # now, and not after the base was measured
     return replace(
         settings,
-        loss=loss_for(order.data.kind, settings.loss),
+        loss=loss,
         matryoshka_dims=dims_for(manifest.dim, settings.matryoshka_dims),
         max_tokens=min(settings.max_tokens, manifest.max_tokens),
         query_prompt=query,
