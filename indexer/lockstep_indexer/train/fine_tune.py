@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lockstep.models.loading import seeded, usable_device
 from lockstep.models.verification import Choices, prompts_of
 from lockstep_indexer.train.blending import blend
+from lockstep_indexer.train.grouping import group_by_length
 from lockstep_indexer.train.lessons import Lessons, Material, lessons_of, shortages
 from lockstep_indexer.train.loading import dimension, load_trainable, without_bars
 from lockstep_indexer.train.lora import add_adapters, merge_adapters
@@ -146,6 +147,7 @@ def prepared(base: Path, settings: TrainingSettings, around: Surroundings) -> "S
     if settings.lora_rank:
         with seeded(settings.seed):
             add_adapters(model, settings.lora_rank)
+    group_by_length(model)
     return model
 
 
