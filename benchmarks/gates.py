@@ -94,7 +94,7 @@ def promoted(workspace: Workspace, source: Path, name: str) -> str:
         workspace.rollouts.rollback(CORPUS)
     else:
         workspace.catalog.set_state(version, State.FAILED, reason=result)
-    workspace.rollouts.drop(CORPUS, soaked=False)
+    workspace.retirement.drop(CORPUS, soaked=False)
     return result
 
 

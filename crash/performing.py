@@ -58,7 +58,7 @@ def perform(workspace: Workspace, corpus: str, operation: Operation, begun: Fact
         case Kind.ROLLBACK:
             return swapped(workspace.rollouts.rollback(corpus))
         case Kind.GC:
-            workspace.rollouts.drop(corpus)
+            workspace.retirement.drop(corpus)
         case Kind.FOLLOW:
             bring_up_to_date(workspace, corpus)
         case Kind.SEARCH:

@@ -24,6 +24,7 @@ from lockstep.index.leases import Leases
 from lockstep.index.probe import Prober
 from lockstep.index.repair import Repairer
 from lockstep.index.replicas import Replicas
+from lockstep.index.retirement import Retirement
 from lockstep.index.rollouts import Rollouts
 from lockstep.index.serving import Serving
 from lockstep.index.trials import Trials
@@ -66,6 +67,7 @@ class Workspace:
     trials: Trials
     gatekeeper: Gatekeeper
     rollouts: Rollouts
+    retirement: Retirement
     repairer: Repairer
     serving: Serving
 
@@ -201,9 +203,16 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         encoders,
         applier,
         leases,
-        replicas,
         trials,
         gates=gatekeeper,
+    )
+    retirement = Retirement(
+        catalog,
+        store,
+        leases,
+        replicas,
+        trials,
+        reconcile=rollouts.reconcile,
         soak_s=settings.soak_hours * 3600,
     )
     return Workspace(
@@ -226,6 +235,7 @@ def assemble(settings: Settings, *, command: str = "lockstep") -> Workspace:
         trials=trials,
         gatekeeper=gatekeeper,
         rollouts=rollouts,
+        retirement=retirement,
         repairer=Repairer(corpora, catalog, store, encoders, leases, applier, prober),
         serving=Serving(rollouts, encoders, store, prober),
     )

@@ -148,7 +148,7 @@ def test_the_first_version_has_nothing_to_roll_back_to(workspace: Workspace) -> 
 def test_a_dropped_version_cannot_be_rolled_back_to(root: Path, tmp_path: Path) -> None:
     with open_workspace(root) as workspace:
         build_next(workspace, tmp_path, seed=2)
-        assert [v.number for v in workspace.rollouts.drop(CORPUS, soaked=False).dropped] == [1]
+        assert [v.number for v in workspace.retirement.drop(CORPUS, soaked=False).dropped] == [1]
         with pytest.raises(NothingToRollBack, match="v1, which is dropped"):
             workspace.rollouts.rollback(CORPUS)
         assert set(workspace.store.collections()) == {"docs--v0002"}

@@ -31,7 +31,7 @@ def test_versions_are_built_swapped_and_rolled_back(engine: Engine, tmp_path: Pa
         answer = workspace.search(CORPUS, "red river", index_version=1)
         assert "doc-1" not in {hit.document_id for hit in answer.hits}
         assert problems(workspace, 1) == ()
-        workspace.rollouts.drop(CORPUS)
+        workspace.retirement.drop(CORPUS)
         assert workspace.store.aliases()[CORPUS] == NAME
 
 

@@ -116,7 +116,7 @@ def test_a_build_that_was_begun_is_found(workspace: Workspace) -> None:
         with pytest.raises(LeaseHeld):  # and so it is
             reindex(workspace, CORPUS, workspace.models.resolve("tiny@1"), SpecOptions())
     assert planned(workspace).refusals == ()
-    workspace.rollouts.drop(CORPUS)
+    workspace.retirement.drop(CORPUS)
 
 
 def _begin(workspace: Workspace, *, seq: int) -> IndexVersion:

@@ -213,7 +213,7 @@ class TestAWrongClock:
             monkeypatch.setattr(
                 "time.time", lambda: jumped if threading.current_thread() is here else honest()
             )
-            collected = workspace.rollouts.drop(CORPUS)
+            collected = workspace.retirement.drop(CORPUS)
             assert collected.dropped == []
             assert [version.number for version in collected.soaking] == [1]
             workspace.corpora.write(CORPUS, [document(900)])

@@ -123,7 +123,7 @@ def test_gc_does_not_take_away_what_a_server_still_answers_from(
             other.rollouts.promote(CORPUS, consent=consent)
             # The other process keeps v2 open, so this server goes on with v1.
             with pytest.raises(StillServed, match="docs--v0001"):
-                replace(other.rollouts, wait_s=1.0).drop(CORPUS, soaked=False)
+                replace(other.retirement, wait_s=1.0).drop(CORPUS, soaked=False)
             assert workspace.search(CORPUS, "red river").index_version == "docs--v0001"
     finally:
         follower.stop()

@@ -73,7 +73,7 @@ def test_a_list_goes_on_with_its_version_across_a_promotion(
         assert second.index_version == first.index_version == "docs--v0001"
         assert second.hits == expected
         assert workspace.search(CORPUS, request).index_version == "docs--v0002"
-        workspace.rollouts.drop(CORPUS, soaked=False)
+        workspace.retirement.drop(CORPUS, soaked=False)
         with pytest.raises(CursorExpired, match="has been dropped"):
             workspace.search(CORPUS, resumed)
 

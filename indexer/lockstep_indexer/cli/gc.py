@@ -14,7 +14,7 @@ from lockstep_indexer.cli.session import Session
 from lockstep_indexer.cli.status import version_json
 
 if TYPE_CHECKING:
-    from lockstep.index.rollouts import Collected
+    from lockstep.index.retirement import Collected
     from lockstep_indexer.encode.token_upkeep import Forgotten
     from lockstep_indexer.train.runs import Interrupted
 
@@ -37,29 +37,29 @@ def gc(
     corpus, in the form that some model version reads. What killed evaluations left goes too, and
     trainings for the corpus that were interrupted and left for two weeks. Asks nothing.
     """
-    from lockstep.index.rollouts import Collected
+    from lockstep.index.retirement import Collected
     from lockstep_indexer.build.reclaim import used_bytes
     from lockstep_indexer.build.token_reclaim import forget_tokens
     from lockstep_indexer.evaluate.scratch import clear
     from lockstep_indexer.train.runs import drop_interrupted
 
     with session.workspace() as workspace:
-        rollouts, settings = workspace.rollouts, workspace.settings
-        found = rollouts.droppable(corpus, soaked=not now)
+        retirement, settings = workspace.retirement, workspace.settings
+        found = retirement.droppable(corpus, soaked=not now)
         sizes = [used_bytes(settings, version.collection) or 0 for version in found]
         before = used_bytes(settings) or 0
         if dry_run:
             versions = workspace.catalog.versions(corpus)
-            kept = [v for v in versions if rollouts.is_soaking(v) and v not in found]
+            kept = [v for v in versions if retirement.is_soaking(v) and v not in found]
             collected = Collected(found, kept)
         else:
-            collected = rollouts.drop(corpus, soaked=not now)
+            collected = retirement.drop(corpus, soaked=not now)
             workspace.query_log.forget_old()
         after = used_bytes(settings)
         forgotten = forget_tokens(workspace, dry_run=dry_run)
         trainings = drop_interrupted(settings.data, corpus, dry_run=dry_run)
         evaluations = clear(settings, dry_run=dry_run)
-        soak_s = rollouts.soak_s
+        soak_s = retirement.soak_s
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
         "corpus": corpus,

@@ -91,11 +91,11 @@ class _Standing:
 
 
 def _standing(workspace: "Workspace", corpus: str, versions: "list[IndexVersion]") -> _Standing:
-    rollouts = workspace.rollouts
+    retirement = workspace.retirement
     soaking = [
-        (version, max(0.0, (version.retired_at or 0.0) + rollouts.soak_s - time.time()))
+        (version, max(0.0, (version.retired_at or 0.0) + retirement.soak_s - time.time()))
         for version in versions
-        if rollouts.is_soaking(version)
+        if retirement.is_soaking(version)
     ]
     servers = workspace.replicas.serving(corpus)
     return _Standing(soaking, servers, workspace.trials.running().get(corpus))

@@ -36,7 +36,7 @@ def client(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> It
     root = templates.live(folder / "workspace", max_document_bytes=MAX_DOCUMENT_BYTES)
     with open_workspace(root) as workspace:
         build_next(workspace, folder, seed=2)
-        workspace.rollouts.drop("docs", soaked=False)
+        workspace.retirement.drop("docs", soaked=False)
         counting = SpecOptions(payload_indexes={"parity": "integer"})
         build_next(workspace, folder, seed=3, promote=False, options=counting)
     app = create_app(load_settings(Path(root)))

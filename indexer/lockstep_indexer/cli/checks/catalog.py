@@ -91,7 +91,7 @@ def _strangers(workspace: Workspace, collections: Mapping[str, Json]) -> list[Ch
 
 def _soaked(workspace: Workspace, corpus: str) -> Iterator[Check]:
     for version in workspace.catalog.in_state(corpus, State.RETIRED):
-        if not workspace.rollouts.is_soaking(version):
+        if not workspace.retirement.is_soaking(version):
             since = age(version.retired_at) if version.retired_at else "long ago"
             yield warn(
                 f"soak {version.collection}",
