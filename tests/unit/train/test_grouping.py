@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,8 @@ def vectors_and_gradients(
 def padded_tokens(model: SentenceTransformer) -> list[int]:
     """What the model multiplies, filled with each pass."""
     seen: list[int] = []
-    embeddings = model[0].model.get_input_embeddings()
+    transformer: Any = model[0]
+    embeddings = transformer.model.get_input_embeddings()
     embeddings.register_forward_hook(lambda _, given, __: seen.append(given[0].numel()))
     return seen
 
