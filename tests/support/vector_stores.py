@@ -1,6 +1,8 @@
 """The vector stores that the contract suite runs on."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from live_qdrant import LIVE_GRPC_PORT, LIVE_URL
@@ -13,6 +15,7 @@ from lockstep.store.port import VectorStore
 from lockstep.store.qdrant import QdrantStore, connect
 from lockstep.store.qdrant_options import ServerOptions
 
+_OURS = f"test-{uuid.uuid4().hex[:6]}-"  # this process's
 ENGINES = ["edge", "memory", "stand-in", *(["live"] if LIVE_URL else [])]
 
 
@@ -27,15 +30,19 @@ def open_store(engine: str, folder: Path, stand_in: StandIn) -> VectorStore:
 
 
 def fresh_name() -> str:
-    return f"test-{uuid.uuid4().hex[:12]}"
+    return f"{_OURS}{uuid.uuid4().hex[:12]}"
 
 
-def remove_all(store: VectorStore) -> None:
+@contextmanager
+def tidied(store: VectorStore) -> Iterator[VectorStore]:
+    """Drops what is made meanwhile: other tests, and other processes, may use the same server."""
+    before = set(store.collections())
+    yield store
     try:
-        names = [name for name in store.collections() if name.startswith("test-")]
+        made = [name for name in store.collections() if name.startswith(_OURS)]
     except StoreUnavailable:
         return  # a test closed it
-    targets = store.aliases().values()
-    for name in names:
-        if name not in targets:
+    kept = before.union(store.aliases().values())
+    for name in made:
+        if name not in kept:
             store.drop(name)

@@ -1,6 +1,5 @@
 """`lockstep gc`: drops what a corpus no longer needs."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +58,7 @@ def gc(
         forgotten = forget_tokens(workspace, dry_run=dry_run)
         trainings = drop_interrupted(settings.data, corpus, dry_run=dry_run)
         evaluations = clear(settings, dry_run=dry_run)
-        soak_s = retirement.soak_s
+        left = [duration(retirement.soaks_for(version)) for version in collected.soaking]
     freed = None if after is None else sum(sizes) if dry_run else max(0, before - after)
     document = {
         "corpus": corpus,
@@ -71,14 +70,14 @@ def gc(
         "trainings": [training.to_json() for training in trainings],
         "evaluations": {"freed_bytes": evaluations},
     }
-    rendered = _collected(collected, freed, soak_s, dry_run=dry_run)
+    rendered = _collected(collected, left, freed, dry_run=dry_run)
     rendered += _forgotten(forgotten, dry_run=dry_run)
     rendered += _trainings(trainings, dry_run=dry_run)
     session.show(document, *rendered, *_cleared(evaluations, dry_run=dry_run))
 
 
 def _collected(
-    collected: "Collected", freed: int | None, soak_s: float, *, dry_run: bool
+    collected: "Collected", left: Sequence[str], freed: int | None, *, dry_run: bool
 ) -> list[RenderableType]:
     dropped = collected.dropped
     names = ", ".join(f"{version.label} ({version.model_ref})" for version in dropped)
@@ -89,9 +88,8 @@ def _collected(
     else:
         space = f"; {megabytes(freed)} freed" if freed else ""
         parts = [done(f"Dropped {what}{space}")]
-    for version in collected.soaking:
-        left = duration(max(0.0, (version.retired_at or 0) + soak_s - time.time()))
-        text = f"{version.label} ({version.model_ref}) stays ready for a rollback, for {left} more"
+    for version, more in zip(collected.soaking, left, strict=True):
+        text = f"{version.label} ({version.model_ref}) stays ready for a rollback, for {more} more"
         parts.append(next_step(f"lockstep gc {version.corpus} --now", f"{text}; to drop it anyway"))
     return parts
 

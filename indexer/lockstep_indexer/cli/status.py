@@ -1,6 +1,5 @@
 """`lockstep status`: corpora, their index versions, and what was done to them."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +92,7 @@ class _Standing:
 def _standing(workspace: "Workspace", corpus: str, versions: "list[IndexVersion]") -> _Standing:
     retirement = workspace.retirement
     soaking = [
-        (version, max(0.0, (version.retired_at or 0.0) + retirement.soak_s - time.time()))
+        (version, retirement.soaks_for(version))
         for version in versions
         if retirement.is_soaking(version)
     ]

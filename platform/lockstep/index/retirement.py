@@ -44,11 +44,14 @@ class Retirement:
         unused = self.catalog.in_state(corpus, State.RETIRED, State.FAILED, State.BUILDING)
         return [v for v in unused if not (soaked and self.is_soaking(v))]
 
-    def is_soaking(self, version: IndexVersion) -> bool:
-        """Whether a retired version must stay ready for a rollback."""
+    def soaks_for(self, version: IndexVersion) -> float:
+        """The seconds for which a retired version must still stay ready for a rollback, from 0."""
         if version.state is not State.RETIRED or version.retired_at is None:
-            return False
-        return time.time() < version.retired_at + self.soak_s
+            return 0.0
+        return max(0.0, version.retired_at + self.soak_s - time.time())
+
+    def is_soaking(self, version: IndexVersion) -> bool:
+        return self.soaks_for(version) > 0
 
     def drop(self, corpus: str, *, soaked: bool = True) -> Collected:
         """Drop what `droppable` lists; the live version, candidates and soaking ones stay.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from points import SCHEMA
 from qdrant_stand_in import StandIn, running_stand_in
-from vector_stores import ENGINES, fresh_name, open_store, remove_all
+from vector_stores import ENGINES, fresh_name, open_store, tidied
 
 from lockstep.store.port import VectorStore
 
@@ -26,8 +26,8 @@ def store(
     request: pytest.FixtureRequest, tmp_path: Path, stand_in: StandIn
 ) -> Iterator[VectorStore]:
     opened = open_store(request.param, tmp_path, stand_in)
-    yield opened
-    remove_all(opened)
+    with tidied(opened):
+        yield opened
     opened.close()
 
 

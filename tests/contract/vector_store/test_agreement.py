@@ -1,13 +1,14 @@
 """Congruence: the same operations on every engine end in the same points and rankings."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from points import SCHEMA, SHORT, field, make_points, point_id, unit
 from qdrant_stand_in import StandIn
-from vector_stores import ENGINES, fresh_name, open_store, remove_all
+from vector_stores import ENGINES, fresh_name, open_store, tidied
 
 from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, VectorStore
 
@@ -16,11 +17,12 @@ from lockstep.store.port import Branch, DenseBranch, Prefilter, SparseBranch, Ve
 def pair(
     tmp_path_factory: pytest.TempPathFactory, stand_in: StandIn
 ) -> Iterator[list[VectorStore]]:
-    stores = [open_store(engine, tmp_path_factory.mktemp(engine), stand_in) for engine in ENGINES]
-    yield stores
-    for store in stores:
-        remove_all(store)
-        store.close()
+    with ExitStack() as stack:
+        stores = [open_store(each, tmp_path_factory.mktemp(each), stand_in) for each in ENGINES]
+        for store in stores:
+            stack.callback(store.close)
+            stack.enter_context(tidied(store))
+        yield stores
 
 
 numbers = st.integers(0, 11)
