@@ -22,6 +22,14 @@ settings.register_profile("lockstep", deadline=None, suppress_health_check=[Heal
 settings.load_profile("lockstep")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A Ray takes the longest to set up, and workers steal from each other's end: it comes first.
+
+    Else each worker that gets one of its tests sets one up.
+    """
+    items.sort(key=lambda item: "test_ray_engine" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """Built workspaces, for tests to start from copies of."""

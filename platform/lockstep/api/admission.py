@@ -5,6 +5,7 @@ is expected to take less than `max_wait_s`, by how long searches have taken late
 take longer, the answer is 503 with Retry-After, before the body is even parsed.
 """
 
+import asyncio
 import re
 import time
 from collections import deque
@@ -109,7 +110,12 @@ class Admission:
             await respond(problem_of(error))(scope, receive, send)
             return
         heard: deque[Message] = deque()
-        if not self._line.begins_at_once() and not await self._has_begun(receive, heard):
+        try:
+            begun = self._line.begins_at_once() or await self._has_begun(receive, heard)
+        except asyncio.CancelledError:  # no time was left for it, though it had been accepted
+            await respond(problem_of(_stopping()))(scope, receive, send)
+            return
+        if not begun:
             return
         started = time.perf_counter()
         try:
@@ -125,6 +131,13 @@ class Admission:
             group.cancel_scope.cancel()
             return True
         return False
+
+
+def _stopping() -> Overloaded:
+    return Overloaded(
+        "The server stops, and the search had not had its turn by then.",
+        next_step="Send it again: to another server, or once this one is back.",
+    )
 
 
 async def _listen(receive: Receive, heard: deque[Message], waiting: anyio.CancelScope) -> None:

@@ -1,5 +1,6 @@
 """Admission: turns in order, refusals at once, callers that hang up."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -122,6 +123,25 @@ async def test_who_hangs_up_leaves_the_line_and_costs_nothing() -> None:
     assert app.bodies == [b"first", b"last"]
     assert gone.status is None
     for caller in (first, gone, last):
+        caller.close()
+
+
+async def test_who_still_waits_when_the_server_ends_is_told_to_come_again() -> None:
+    """The server cancels what it could not finish in time."""
+    app, line = App(), Line(places=1, max_wait_s=60)
+    admission = Admission(app, line)
+    first, waiting = Caller(), Caller()
+    async with anyio.create_task_group() as group:
+        group.start_soon(admission, first.scope, first.receive, first.send)
+        await settled()
+        task = asyncio.create_task(admission(waiting.scope, waiting.receive, waiting.send))
+        await settled()
+        task.cancel("timeout graceful shutdown exceeded")
+        await task
+        assert (waiting.status, waiting.headers[b"retry-after"]) == (503, b"1")
+        assert line.waiting == 0
+        app.go_on.set()
+    for caller in (first, waiting):
         caller.close()
 
 

@@ -246,7 +246,7 @@ def test_what_does_not_agree_is_left_to_torch(
     shutil.rmtree(models.compiled)
     for _ in range(2):
         encoder = models.encoder()
-        assert "its lowest cosine with torch is 0.9999" in encoder.query_report.reason
+        assert "its lowest cosine with torch is " in encoder.query_report.reason
         assert agrees(encoder, plain)
 
 
