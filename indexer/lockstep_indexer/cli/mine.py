@@ -207,6 +207,8 @@ def _rendered(mined: "Mined", mining: "Mining", corpus: str, output: Path) -> li
                 "similarity keeps passages like them out."
             )
         )
+    if unread := (mined.data.lineage["index"] or {}).get("unread"):
+        parts.append(note(f"What could not be read from the index was encoded: {unread}"))
     return [*parts, next_step(f"lockstep train {corpus} --pairs {output} --name NAME", "Train")]
 
 

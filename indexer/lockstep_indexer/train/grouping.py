@@ -39,11 +39,13 @@ def group_by_length(model: "SentenceTransformer") -> None:
 
 
 def _rows(features: Features, mask: torch.Tensor, rows: torch.Tensor) -> Features:
-    """Some rows of a batch, without the columns that are padding in all of them."""
-    used = mask[rows].any(dim=0)  # padding is on the left with some models
-    return {
-        name: value[rows][:, used]
-        if isinstance(value, torch.Tensor) and value.shape == mask.shape
-        else value
-        for name, value in features.items()
-    }
+    """Some rows of a batch, without the columns that are padding in all of them.
+
+    Padding is on the left with decoders, which count positions relative to each other.
+    """
+    used = mask[rows].any(dim=0)
+    some = dict(features)
+    for name, value in features.items():
+        if isinstance(value, torch.Tensor) and len(value) == len(mask):
+            some[name] = value[rows][:, used] if value.shape == mask.shape else value[rows]
+    return some

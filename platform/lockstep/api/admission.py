@@ -74,7 +74,7 @@ class Line:
             await called.wait()
         except BaseException:
             if called.is_set():
-                self._pass_on()
+                self.pass_on()
             else:
                 self._waiting.remove(called)
                 self.on_change()
@@ -83,9 +83,10 @@ class Line:
     def end(self, took_s: float) -> None:
         """Give a turn back that took so long."""
         self._turn_s += _NEWEST * (took_s - self._turn_s)
-        self._pass_on()
+        self.pass_on()
 
-    def _pass_on(self) -> None:
+    def pass_on(self) -> None:
+        """Give a turn back to whoever is next."""
         if self._waiting:
             self._waiting.popleft().set()
         else:
@@ -112,7 +113,7 @@ class Admission:
         heard: deque[Message] = deque()
         try:
             begun = self._line.begins_at_once() or await self._has_begun(receive, heard)
-        except asyncio.CancelledError:  # no time was left for it, though it had been accepted
+        except asyncio.CancelledError:  # a server that ends does so to what it has no time for
             await respond(problem_of(_stopping()))(scope, receive, send)
             return
         if not begun:
@@ -125,12 +126,18 @@ class Admission:
 
     async def _has_begun(self, receive: Receive, heard: deque[Message]) -> bool:
         """Wait for a turn; False where the caller hangs up before."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(_listen, receive, heard, group.cancel_scope)
-            await self._line.begin()
-            group.cancel_scope.cancel()
-            return True
-        return False
+        begun = False
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_listen, receive, heard, group.cancel_scope)
+                await self._line.begin()
+                begun = True
+                group.cancel_scope.cancel()
+        except BaseException:
+            if begun:  # and cancelled before it could be used
+                self._line.pass_on()
+            raise
+        return begun
 
 
 def _stopping() -> Overloaded:

@@ -5,6 +5,7 @@ HTTP, and on a real server where LOCKSTEP_TEST_QDRANT_URL names one.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from vector_stores import ENGINES, fresh_name, open_store, tidied
 from lockstep.store.port import VectorStore
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stand_in() -> Iterator[StandIn]:
     with running_stand_in() as server:
         yield server
@@ -25,10 +26,8 @@ def stand_in() -> Iterator[StandIn]:
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, stand_in: StandIn
 ) -> Iterator[VectorStore]:
-    opened = open_store(request.param, tmp_path, stand_in)
-    with tidied(opened):
+    with closing(open_store(request.param, tmp_path, stand_in)) as opened, tidied(opened):
         yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from lockstep_indexer.train.loading import load_trainable
 from lockstep_indexer.train.progress import Course, Listener
 from lockstep_indexer.train.recovery import is_out_of_memory
 from lockstep_indexer.train.running import Run
-from lockstep_indexer.train.settings import Loss
+from lockstep_indexer.train.settings import Loss, Precision
 from lockstep_indexer.train.trainer import Trainer
 
 Compute = Callable[..., Any]
@@ -71,6 +71,13 @@ def test_training_helps_at_every_length(base: Path, tuned: Path) -> None:
     before, after = (test.measure(load_trainable(at), (32, 16)) for at in (base, tuned))
     for low, high in zip(before, after, strict=True):
         assert high.values.mean() > low.values.mean() + 0.05
+
+
+def test_half_precision_trains_and_leaves_whole_weights(base: Path, tmp_path: Path) -> None:
+    course = _tune(base, tmp_path, precision=Precision.BF16)
+    assert course.precision is Precision.BF16
+    assert {each.dtype for each in weights(tmp_path / "out").values()} == {np.dtype("float32")}
+    assert not same_weights(base, tmp_path / "out")
 
 
 def test_the_same_seed_gives_the_same_weights(base: Path, tuned: Path, tmp_path: Path) -> None:

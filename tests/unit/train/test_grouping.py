@@ -32,10 +32,10 @@ def model_of(folder: Path) -> SentenceTransformer:
 
 
 def vectors_and_gradients(
-    model: SentenceTransformer, texts: Sequence[str]
+    model: SentenceTransformer, texts: Sequence[str], prompt: str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(texts, dim), and the gradients of all weights end to end."""
-    vectors = model(model.preprocess(list(texts)))["sentence_embedding"]
+    vectors = model(model.preprocess(list(texts), prompt=prompt))["sentence_embedding"]
     (vectors @ vectors.T).exp().sum().backward()
     gradients = [each.grad.flatten() for each in model.parameters() if each.grad is not None]
     return vectors.detach(), torch.cat(gradients)
@@ -51,19 +51,25 @@ def padded_tokens(model: SentenceTransformer) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("family", "pooling", "side"),
-    [("bert", "mean", "right"), ("roberta", "cls", "right"), ("qwen3", "lasttoken", "left")],
+    ("family", "pooling", "side", "prompt"),
+    [
+        ("bert", "mean", "right", None),
+        ("bert", "mean", "right", "word1 word2: "),
+        ("roberta", "cls", "right", None),
+        ("qwen3", "lasttoken", "left", None),
+    ],
 )
 def test_groups_give_the_same_vectors_and_gradients(
-    family: str, pooling: str, side: str, tmp_path: Path
+    family: str, pooling: str, side: str, prompt: str | None, tmp_path: Path
 ) -> None:
-    folder = family_model(tmp_path / "model", family, pooling=pooling)
+    """Also where a prompt is encoded and not pooled."""
+    folder = family_model(tmp_path / "model", family, pooling=pooling, include_prompt=not prompt)
     plain, grouped = model_of(folder), model_of(folder)
     for model in (plain, grouped):
         model.tokenizer.padding_side = side
     group_by_length(grouped)
-    expected = vectors_and_gradients(plain, TEXTS)
-    found = vectors_and_gradients(grouped, TEXTS)
+    expected = vectors_and_gradients(plain, TEXTS, prompt)
+    found = vectors_and_gradients(grouped, TEXTS, prompt)
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours - theirs).norm() < 1e-4 * theirs.norm()
 

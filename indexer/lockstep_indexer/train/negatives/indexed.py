@@ -1,6 +1,7 @@
 """Vectors that the live index holds already, so that their passages need not be encoded again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,22 +12,25 @@ from lockstep.errors import LockstepError
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoder import Encoder
 from lockstep.models.manifest import Json
-from lockstep.models.vectors import Vector, normalised, unusable_rows
+from lockstep.models.vectors import Vector, normalised
+from lockstep.store.port import Record
 from lockstep_indexer.train.negatives.passages import CorpusPassage
 
-_AT_ONCE = 1024
+_AT_ONCE = 256
 
 
-@dataclass(frozen=True)
+@dataclass
 class Indexed:
-    """What an index version holds of some passages."""
+    """What an index version holds of some passages, as models read them: with their titles."""
 
     collection: str
     vectors: Vector  # (passages, dim), L2-normalised where known
     known: NDArray[np.bool_]  # (passages,)
+    unread: str = ""  # why reading ended before its time
 
     def to_json(self) -> Json:
-        return {"collection": self.collection, "passages": int(self.known.sum())}
+        read = {"collection": self.collection, "passages": int(self.known.sum())}
+        return read | ({"unread": self.unread} if self.unread else {})
 
 
 def indexed(
@@ -34,31 +38,47 @@ def indexed(
 ) -> Indexed | None:
     """The live version's vectors of the passages that it cut and encoded as `encoder` would.
 
-    None where it was built by another model or in other windows, or cannot be read: another process
-    has it open, or it is away or damaged.
+    None where there is no version that was built by the same model in the same windows. One that
+    another process has open, or that fails in between, is read as far as it goes.
     """
     live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
     if live is None or not _encodes_alike(live, encoder):
         return None
-    vectors = np.zeros((len(passages), encoder.dim), dtype=np.float32)
-    known = np.zeros(len(passages), dtype=np.bool_)
+    shape = (len(passages), encoder.dim)
+    found = Indexed(live.collection, np.zeros(shape, np.float32), np.zeros(shape[0], np.bool_))
     try:
-        for start in range(0, len(passages), _AT_ONCE):
-            places = {
-                one.point_id: place
-                for place, one in enumerate(passages[start : start + _AT_ONCE], start)
-            }
-            for record in workspace.store.retrieve(
-                live.collection, list(places), with_vectors=True
-            ):
-                place = places[record.id]
-                if record.payload["content_hash"] == passages[place].content_hash:
-                    vectors[place], known[place] = record.dense, True
-    except LockstepError:  # whatever keeps it from being read, passages can be encoded
-        return None
-    known[unusable_rows(vectors)] = False
-    vectors[known] = normalised(vectors[known])  # they may be kept in half precision
-    return Indexed(live.collection, vectors, known)
+        for places, vectors in _stored(workspace, live.collection, passages):
+            found.vectors[places] = vectors
+            found.known[places] = True
+    except LockstepError as error:  # whatever it is, the rest can be encoded
+        found.unread = error.message
+    with suppress(LockstepError):  # others may open it while this goes on
+        workspace.store.release(live.collection)
+    return found
+
+
+def _stored(
+    workspace: Workspace, collection: str, passages: Sequence[CorpusPassage]
+) -> Iterator[tuple[list[int], Vector]]:
+    """Places of passages, (n,), and their vectors, (n, dim), some at a time."""
+    for start in range(0, len(passages), _AT_ONCE):
+        some = passages[start : start + _AT_ONCE]
+        places = {one.point_id: place for place, one in enumerate(some, start)}
+        records = workspace.store.retrieve(collection, list(places), with_vectors=True)
+        vectors = {
+            places[record.id]: record.dense
+            for record in records
+            if record.dense is not None and _is_of(record, passages[places[record.id]])
+        }
+        if vectors:  # which may be kept in half precision
+            yield list(vectors), normalised(np.stack(list(vectors.values())))
+
+
+def _is_of(record: Record, passage: CorpusPassage) -> bool:
+    """Whether a point is of this very text: a document may be cut otherwise than it was."""
+    stored = record.payload
+    same_document = stored["content_hash"] == passage.content_hash
+    return bool(same_document and stored["text"] == passage.text)
 
 
 def _encodes_alike(version: IndexVersion, encoder: Encoder) -> bool:

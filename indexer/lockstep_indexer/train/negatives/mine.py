@@ -53,7 +53,7 @@ def mine(
 ) -> Mined:
     """Find negatives for every pair; the same arguments give the same ones.
 
-    `indexed` is what an index holds of the passages as `encoder` would encode them, with titles.
+    `indexed` is what an index by the same model holds of the passages; what it lacks is filled in.
 
     Raises InvalidInput where no pair has enough of them.
     """

@@ -10,7 +10,7 @@ from typing import TypeVar
 from lockstep.bootstrap import Workspace
 from lockstep.corpus.documents import Document
 from lockstep.index.generation import splitter_for
-from lockstep.index.passages import encoded_text
+from lockstep.index.passages import encoded_text, point_id
 from lockstep.models.encoder import Encoder
 from lockstep_indexer.build.reindex import require_documents
 
@@ -32,8 +32,12 @@ class CorpusPassage:
     document_id: str
     text: str  # without the title
     encoded_text: str  # what the model sees of it
-    point_id: str
+    number: int  # in its document, from 0
     content_hash: str  # of its document
+
+    @property
+    def point_id(self) -> str:
+        return point_id(self.document_id, self.number)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def corpus_passages(workspace: Workspace, corpus: str, encoder: Encoder) -> Pass
                         document_id=one.document.id,
                         text=one.text,
                         encoded_text=one.encoded_text,
-                        point_id=one.point_id,
+                        number=one.number,
                         content_hash=one.document.content_hash,
                     )
                 )

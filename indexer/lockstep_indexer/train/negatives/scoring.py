@@ -42,7 +42,7 @@ class Scoring:
         """
         texts = [one.encoded_text if queries.titled else one.text for one in passages.all]
         stage("encoding passages")
-        vectors = _passage_vectors(texts, encoder, indexed)
+        vectors = _passage_vectors(texts, encoder, indexed if queries.titled else None)
         stage("encoding answers")
         answers = _answer_vectors(queries, texts, vectors, encoder)
         stage("encoding queries")
@@ -76,10 +76,9 @@ def _passage_vectors(texts: Sequence[str], encoder: TextEncoder, indexed: Indexe
     """(passages, dim)."""
     if indexed is None:
         return encoder.passages(texts)
-    vectors = indexed.vectors.copy()
     missing = np.flatnonzero(~indexed.known).tolist()
-    vectors[missing] = encoder.passages([texts[place] for place in missing])
-    return vectors
+    indexed.vectors[missing] = encoder.passages([texts[place] for place in missing])
+    return indexed.vectors
 
 
 def _answer_vectors(

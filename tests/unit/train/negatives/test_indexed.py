@@ -1,7 +1,9 @@
 """Mining with the vectors of the live index: what is taken from it, and what is not."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from small_corpus import DOCUMENTS, small_corpus, text_of
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
+from lockstep.errors import StoreUnavailable
 from lockstep.index.spec import SpecOptions
 from lockstep_indexer.build.reindex import reindex
 from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
@@ -87,11 +90,43 @@ def test_an_index_of_another_model_or_of_other_windows_is_not_read(workspace: Wo
     assert known_of(workspace) is None
 
 
+def test_another_text_under_the_same_id_is_not_taken(workspace: Workspace) -> None:
+    """As where documents were cut by other rules when the index was built."""
+    build(workspace)
+    passages = [replace(one, text=one.text + " ") for one in passages_of(workspace).all]
+    found = indexed(workspace, "docs", workspace.encoders.get("tiny@1"), passages)
+    assert found is not None
+    assert not found.known.any()
+
+
+def test_what_was_read_before_a_failure_is_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(workspace)
+    read = type(workspace.store).retrieve
+    calls: list[int] = []
+
+    def failing(store: Any, collection: str, ids: Sequence[str], **options: bool) -> object:
+        calls.append(len(ids))
+        if len(calls) > 1:
+            raise StoreUnavailable("It is away.")
+        return read(store, collection, ids, **options)
+
+    monkeypatch.setattr(type(workspace.store), "retrieve", failing)
+    monkeypatch.setattr("lockstep_indexer.train.negatives.indexed._AT_ONCE", 30)
+    found = known_of(workspace)
+    assert found is not None
+    assert (int(found.known.sum()), found.unread) == (30, "It is away.")
+
+
 def test_an_index_that_cannot_be_read_is_done_without(workspace: Workspace) -> None:
+    """Nor is it kept from others: what was read is let go of."""
     build(workspace)
     workspace.store.release("docs--v0001")
+    assert known_of(workspace) is not None
     with open_workspace(workspace.settings.data.parent) as other:
         other.store.count("docs--v0001")  # this one has it open now
-        assert known_of(workspace) is None
         found = run.mine_corpus(workspace, "docs", pairs(), Mining(negatives=2), model="tiny@1")
-    assert found.data.lineage["index"] is None
+    told = found.data.lineage["index"]
+    assert told["passages"] == 0
+    assert "is open in process" in told["unread"]

@@ -58,9 +58,7 @@ def test_half_a_character_is_no_question(question: str) -> None:
 
 def test_what_repeats_a_held_out_passage_is_not_asked_about() -> None:
     texts = {"a": "word " * 20, "held": "word " * 20, "b": "other " * 20}
-    passages = Passages(
-        [CorpusPassage(key, text, text, key, "") for key, text in texts.items()], []
-    )
+    passages = Passages([CorpusPassage(key, text, text, 0, "") for key, text in texts.items()], [])
     assert chosen_passages(passages, Choice(), {"held"}) == [2]
 
 
