@@ -40,8 +40,10 @@ def mine_corpus(
         listener.stage("reading the corpus")
         passages = corpus_passages(workspace, corpus, found.encoder)
         queries = queries_of(data, passages, held_out)
-        listener.stage("reading the index")
-        known = indexed(workspace, corpus, found.encoder, passages.all) if queries.titled else None
+        known = None
+        if queries.titled:  # as an index holds them
+            listener.stage("reading the index")
+            known = indexed(workspace, corpus, found.encoder, passages.all)
         encoder = TextEncoder(found.encoder, workspace.settings.encode_batch, listener.report)
         lineage = {
             "source": "mined negatives",
