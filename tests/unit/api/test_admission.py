@@ -145,6 +145,23 @@ async def test_who_still_waits_when_the_server_ends_is_told_to_come_again() -> N
         caller.close()
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_turn_comes_back_from_who_is_cancelled_as_it_is_given(steps: int) -> None:
+    app, line = App(), Line(places=1, max_wait_s=60)
+    app.go_on.set()
+    assert line.begins_at_once()
+    caller = Caller()
+    task = asyncio.create_task(Admission(app, line)(caller.scope, caller.receive, caller.send))
+    await settled()
+    line.end(took_s=0.1)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert line.busy == 0
+    caller.close()
+
+
 async def test_a_turn_comes_back_from_a_search_that_fails() -> None:
     app, line = App(), Line(places=1, max_wait_s=60)
     app.go_on.set()
