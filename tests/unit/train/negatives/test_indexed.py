@@ -12,7 +12,7 @@ from small_corpus import DOCUMENTS, small_corpus, text_of
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Document
 from lockstep.errors import StoreUnavailable
-from lockstep.index.spec import SpecOptions
+from lockstep.index.spec import Datatype, SpecOptions
 from lockstep_indexer.build.reindex import reindex
 from lockstep_indexer.train.data.examples import Example, Kind, TrainingData
 from lockstep_indexer.train.negatives import run
@@ -28,9 +28,9 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         yield opened
 
 
-def build(workspace: Workspace, ref: str = "tiny@1", **options: object) -> None:
-    version = workspace.models.resolve(ref)
-    reindex(workspace, "docs", version, SpecOptions(**options), promote=True)  # type: ignore[arg-type]
+def build(workspace: Workspace, options: SpecOptions | None = None) -> None:
+    version = workspace.models.resolve("tiny@1")
+    reindex(workspace, "docs", version, options or SpecOptions(), promote=True)
 
 
 def passages_of(workspace: Workspace) -> Passages:
@@ -50,8 +50,8 @@ def pairs() -> TrainingData:
 
 
 @pytest.mark.parametrize("datatype", ["float32", "float16"])
-def test_stored_vectors_are_those_of_the_model(workspace: Workspace, datatype: str) -> None:
-    build(workspace, datatype=datatype)
+def test_stored_vectors_are_those_of_the_model(workspace: Workspace, datatype: Datatype) -> None:
+    build(workspace, SpecOptions(datatype=datatype))
     found = known_of(workspace)
     assert found is not None
     assert found.known.all()
@@ -86,7 +86,7 @@ def test_what_the_index_has_is_not_encoded_again(
 
 def test_an_index_of_another_model_or_of_other_windows_is_not_read(workspace: Workspace) -> None:
     assert known_of(workspace) is None
-    build(workspace, window_tokens=16)
+    build(workspace, SpecOptions(window_tokens=16))
     assert known_of(workspace) is None
 
 
