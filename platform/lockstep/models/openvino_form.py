@@ -22,8 +22,6 @@ from lockstep.models.vectors import Vector
 _THREADS_A_QUERY = 4
 # A lone query of so many tokens, its padding included, has a compiled model of its own: one for all
 # lengths adapts itself at each change of length, which takes MiniLM 1.1 ms where a query takes 1.8.
-# Multiples of the 16 numbers that a processor adds at once: of 24 it adds the last 8 in another way
-# where it knows the length, and one query in seven gets other last bits.
 _LONE_LENGTHS = (16, 32)
 # Each holds the weights once more. Larger models compute for so long that adapting hardly shows,
 # and of smaller ones a query takes no time.
