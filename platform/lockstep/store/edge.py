@@ -140,7 +140,8 @@ class EdgeStore:
         with_vectors: bool = False,
         with_late: bool = False,
     ) -> list[Record]:
-        read = methodcaller("retrieve", list(ids), with_vectors=with_vectors, with_late=with_late)
+        wanted = [canonical_id(point_id) for point_id in ids]
+        read = methodcaller("retrieve", wanted, with_vectors=with_vectors, with_late=with_late)
         return self.ask(collection, read)
 
     def search(
@@ -160,7 +161,8 @@ class EdgeStore:
     def evaluate(
         self, collection: str, ids: Sequence[str], functions: Sequence[PayloadFunction]
     ) -> list[dict[str, float]]:
-        return self.ask(collection, methodcaller("evaluate", list(ids), list(functions)))
+        wanted = [canonical_id(point_id) for point_id in ids]
+        return self.ask(collection, methodcaller("evaluate", wanted, list(functions)))
 
     def ask(self, collection: str, question: Question[Answer]) -> Answer:
         answer: Answer = self._collection(collection).call("ask", question)

@@ -5,7 +5,7 @@ Runs in the worker process that owns the shard; see `edge_worker`.
 
 from collections.abc import Sequence
 
-from lockstep.store.checks import canonical_id, check_branches, share_by_id
+from lockstep.store.checks import check_branches, share_by_id
 from lockstep.store.edge_shard import Shard
 from lockstep.store.filters import check_filter
 from lockstep.store.payload_functions import PayloadFunction
@@ -13,7 +13,7 @@ from lockstep.store.port import Branch, Candidate, Json, Record
 
 
 class ShardReader:
-    """A Reader of the shard next to it."""
+    """A Reader of the shard next to it, by ids as the engine writes them: those that it found."""
 
     is_near = True
 
@@ -24,10 +24,9 @@ class ShardReader:
     def retrieve(
         self, ids: Sequence[str], *, with_vectors: bool = False, with_late: bool = False
     ) -> list[Record]:
-        wanted = [canonical_id(point_id) for point_id in ids]
         names = self._shard.schema.vector_names(vectors=with_vectors, late=with_late)
-        found = {record.id: record for record in self._shard.retrieve(wanted, names)}
-        return [found[point_id] for point_id in wanted if point_id in found]
+        found = {record.id: record for record in self._shard.retrieve(ids, names)}
+        return [found[point_id] for point_id in ids if point_id in found]
 
     def search(
         self, branches: Sequence[Branch], filter: Json | None = None
@@ -40,7 +39,6 @@ class ShardReader:
     def evaluate(
         self, ids: Sequence[str], functions: Sequence[PayloadFunction]
     ) -> list[dict[str, float]]:
-        wanted = [canonical_id(point_id) for point_id in ids]
-        if not wanted or not functions:
+        if not ids or not functions:
             return [{} for _ in functions]
-        return [share_by_id(answer) for answer in self._shard.evaluate(wanted, functions)]
+        return [share_by_id(answer) for answer in self._shard.evaluate(ids, functions)]

@@ -4,7 +4,7 @@ Runs in the worker process that owns the shard; see `edge_worker`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -280,20 +280,18 @@ def _only(fields: Sequence[str]) -> Any:
     return engine.PayloadSelector.Include(list(fields)) if fields else False
 
 
-def _ranked(points: Sequence[engine.ScoredPoint], limit: int) -> list[Candidate]:
-    ids: Iterable[Any] = (point.id for point in points)  # UUIDs: nothing else gets in
-    ranked = [
-        Candidate(_text(each.int), point.score) for each, point in zip(ids, points, strict=True)
-    ]
-    ranked.sort(key=lambda candidate: (-candidate.score, candidate.id))
-    return ranked[:limit]
+def _ranked(points: Sequence[Any], limit: int) -> list[Candidate]:
+    """In the order of the port; tuples compare without a call of Python for each."""
+    ordered = sorted([(-point.score, _text(point.id.int)) for point in points])
+    return [Candidate(point_id, -minus) for minus, point_id in ordered[:limit]]
 
 
 def _record(record: engine.Record) -> Record:
+    point_id: Any = record.id  # a UUID: nothing else gets in
     vectors: Any = record.vector or {}
     sparse = vectors.get(BM25)
     return Record(
-        id=str(record.id),
+        id=_text(point_id.int),
         payload=record.payload or {},
         dense=_array(vectors.get(DENSE)),
         prefilter=_array(vectors.get(PREFILTER)),
