@@ -2,7 +2,8 @@
 
 A line that only grows would make every answer late. So a search waits for its turn only where that
 is expected to take less than `max_wait_s`, by how long searches have taken lately; where it would
-take longer, the answer is 503 with Retry-After, before the body is even parsed.
+take longer, the answer is 503 with Retry-After, before the body is even read. No turn is given to
+a request whose body has not come, and none waits longer than `max_wait_s`, whatever was expected.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from collections.abc import Callable
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lockstep.api.problems import problem_of, respond
+from lockstep.api.limits import PLAIN_BODY_BYTES
+from lockstep.api.problems import ProblemResponse, plain_problem, problem_of, respond
 from lockstep.errors import Overloaded
 
 # What costs an encoding and a search.
@@ -22,8 +24,8 @@ _COSTLY = re.compile(r"/v1/(corpora/[^/]+/search(/batch)?|embeddings)")
 # How much the last search counts in the average time of one.
 _NEWEST = 0.05
 _FIRST_GUESS_S = 0.01
-# Of a body that is sent while its search waits, what is taken in.
-_HEARD_BYTES = 1 << 20
+# From the head of a request to the end of its body, which is small.
+BODY_WAIT_S = 10.0
 
 
 class Line:
@@ -64,21 +66,35 @@ class Line:
         return True
 
     async def begin(self) -> None:
-        """Wait for a turn and take it; whoever is cancelled leaves the line."""
+        """Wait for a turn and take it; whoever is cancelled leaves the line.
+
+        Raises Overloaded after `max_wait_s`: searches take longer than was expected.
+        """
         if self.begins_at_once():
             return
         called = anyio.Event()
         self._waiting.append(called)
         self.on_change()
         try:
-            await called.wait()
-        except BaseException:
-            if called.is_set():
-                self.pass_on()
-            else:
-                self._waiting.remove(called)
-                self.on_change()
+            with anyio.fail_after(self._max_wait_s):
+                await called.wait()
+        except BaseException as error:
+            self._leave(called)
+            if isinstance(error, TimeoutError):
+                self.on_refusal()
+                raise Overloaded(
+                    f"The server is busy: the search has waited {self._max_wait_s:g} s for its "
+                    "turn, and longer is not allowed.",
+                    next_step="Send it again a little later, or add servers.",
+                ) from error
             raise
+
+    def _leave(self, called: anyio.Event) -> None:
+        if called.is_set():
+            self.pass_on()
+        else:
+            self._waiting.remove(called)
+            self.on_change()
 
     def end(self, took_s: float) -> None:
         """Give a turn back that took so long."""
@@ -107,12 +123,14 @@ class Admission:
             return
         try:
             self._line.require_short()
+            heard = await _body(receive)
+            begun = heard and (self._line.begins_at_once() or await self._has_begun(receive))
         except Overloaded as error:
             await respond(problem_of(error))(scope, receive, send)
             return
-        heard: deque[Message] = deque()
-        try:
-            begun = self._line.begins_at_once() or await self._has_begun(receive, heard)
+        except TimeoutError:
+            await _too_slow()(scope, receive, send)
+            return
         except asyncio.CancelledError:  # a server that ends does so to what it has no time for
             await respond(problem_of(_stopping()))(scope, receive, send)
             return
@@ -124,20 +142,49 @@ class Admission:
         finally:
             self._line.end(time.perf_counter() - started)
 
-    async def _has_begun(self, receive: Receive, heard: deque[Message]) -> bool:
-        """Wait for a turn; False where the caller hangs up before."""
+    async def _has_begun(self, receive: Receive) -> bool:
+        """Wait for a turn; False where the caller hangs up before. Raises Overloaded."""
         begun = False
+        refused: Overloaded | None = None
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(_listen, receive, heard, group.cancel_scope)
-                await self._line.begin()
-                begun = True
+                group.start_soon(_hang_up, receive, group.cancel_scope)
+                try:
+                    await self._line.begin()
+                    begun = True
+                except Overloaded as error:  # from within, the group would wrap it
+                    refused = error
                 group.cancel_scope.cancel()
         except BaseException:
             if begun:  # and cancelled before it could be used
                 self._line.pass_on()
             raise
+        if refused is not None:
+            raise refused
         return begun
+
+
+async def _body(receive: Receive) -> deque[Message]:
+    """What makes up the body, or more than any may be; empty where the caller hangs up before.
+
+    Raises TimeoutError where it does not come.
+    """
+    heard: deque[Message] = deque()
+    size, more = 0, True
+    async with asyncio.timeout(BODY_WAIT_S):
+        while more and size <= PLAIN_BODY_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return deque()
+            heard.append(message)
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+    return heard
+
+
+def _too_slow() -> ProblemResponse:
+    detail = f"The body did not come within {BODY_WAIT_S:g} s. Send it again, whole."
+    return ProblemResponse(plain_problem(408, detail), {"Connection": "close"})
 
 
 def _stopping() -> Overloaded:
@@ -147,16 +194,11 @@ def _stopping() -> Overloaded:
     )
 
 
-async def _listen(receive: Receive, heard: deque[Message], waiting: anyio.CancelScope) -> None:
-    """Only who reads what a caller sends learns that it hangs up; what is heard is kept."""
-    size = 0
-    while size < _HEARD_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            waiting.cancel()
-            return
-        heard.append(message)
-        size += len(message.get("body", b""))
+async def _hang_up(receive: Receive, waiting: anyio.CancelScope) -> None:
+    """Only who listens to a caller learns that it hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass  # of a body that is larger than any may be
+    waiting.cancel()
 
 
 def _replayed(heard: deque[Message], receive: Receive) -> Receive:

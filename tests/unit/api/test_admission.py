@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from lockstep.api.admission import Admission, Line
+from lockstep.api.limits import PLAIN_BODY_BYTES
 from lockstep.errors import Overloaded
 
 Message = MutableMapping[str, Any]
@@ -25,13 +26,13 @@ def anyio_backend() -> str:
 class Caller:
     """One request: what it sends, and what it is answered."""
 
-    def __init__(self, path: str = PATH, body: bytes = b"{}") -> None:
+    def __init__(self, path: str = PATH, body: bytes = b"{}", *, whole: bool = True) -> None:
         self.scope = {"type": "http", "path": path}
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self.answered = anyio.Event()
         self._sends, self._hears = anyio.create_memory_object_stream[Message](10)
-        self._sends.send_nowait({"type": "http.request", "body": body, "more_body": False})
+        self._sends.send_nowait({"type": "http.request", "body": body, "more_body": not whole})
 
     def hang_up(self) -> None:
         self._sends.send_nowait({"type": "http.disconnect"})
@@ -105,6 +106,53 @@ async def test_who_would_wait_too_long_is_refused_at_once() -> None:
         assert len(app.bodies) == 2  # what costs little never waits
         app.go_on.set()
     for caller in (first, second, elsewhere):
+        caller.close()
+
+
+async def test_a_body_that_does_not_come_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lockstep.api.admission.BODY_WAIT_S", 0.2)
+    app, line = App(), Line(places=1, max_wait_s=60)
+    admission = Admission(app, line)
+    app.go_on.set()
+    slow, gone, whole = Caller(whole=False), Caller(whole=False), Caller()
+    async with anyio.create_task_group() as group:
+        for caller in (slow, gone):
+            group.start_soon(admission, caller.scope, caller.receive, caller.send)
+        await settled()
+        assert line.busy == 0
+        await admission(whole.scope, whole.receive, whole.send)
+        gone.hang_up()
+    assert (slow.status, gone.status, whole.status) == (408, None, 200)
+    assert slow.headers[b"connection"] == b"close"
+    assert app.bodies == [b"{}"]
+    for caller in (slow, gone, whole):
+        caller.close()
+
+
+async def test_a_body_larger_than_any_may_be_is_the_limits_to_refuse() -> None:
+    app, line = App(), Line(places=1, max_wait_s=60)
+    app.go_on.set()
+    caller = Caller(body=b" " * (PLAIN_BODY_BYTES + 1), whole=False)
+    await Admission(app, line)(caller.scope, caller.receive, caller.send)
+    assert [len(body) for body in app.bodies] == [PLAIN_BODY_BYTES + 1]
+    caller.close()
+
+
+async def test_nobody_waits_longer_than_is_allowed_whatever_was_expected() -> None:
+    app, line = App(), Line(places=1, max_wait_s=0.2)
+    admission = Admission(app, line)
+    refusals: list[None] = []
+    line.on_refusal = lambda: refusals.append(None)
+    first, second = Caller(), Caller()
+    async with anyio.create_task_group() as group:
+        group.start_soon(admission, first.scope, first.receive, first.send)
+        await settled()
+        await admission(second.scope, second.receive, second.send)
+        assert (second.status, second.headers[b"retry-after"]) == (503, b"1")
+        assert (line.busy, line.waiting, len(refusals)) == (1, 0, 1)
+        app.go_on.set()
+    assert (first.status, line.busy) == (200, 0)
+    for caller in (first, second):
         caller.close()
 
 
