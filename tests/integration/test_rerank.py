@@ -115,5 +115,8 @@ def test_what_is_not_done_before_the_deadline_fails(workspace: Workspace) -> Non
     request = SearchRequest(QUERY, rerank=RerankChoice("ce@1"))
     ask(workspace)
     generation = workspace.serving.current(CORPUS)
-    with within(0.0), pytest.raises(Unavailable, match="reranked"):
+    with within(0.0), pytest.raises(Unavailable, match="ask the engine"):
         search(generation, workspace.store, request, workspace.rerankers)
+    reranker = workspace.rerankers.get(workspace.rerankers.find("ce@1"))
+    with within(0.0), pytest.raises(Unavailable, match="reranked"):
+        reranker.score(QUERY, ["red river", "blue stone"])

@@ -1,7 +1,9 @@
 """What a search can ask for, on a real index: pages, groups, likeness, diversity, highlights."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from workspaces import CORPUS, Templates, build_next
 
 from lockstep.bootstrap import Workspace, open_workspace
-from lockstep.errors import CursorExpired, DocumentNotFound, InvalidInput
+from lockstep.errors import CursorExpired, DocumentNotFound, InvalidInput, Unavailable
 from lockstep.gates.searchers import LocalSearcher
 from lockstep.search.asked import asked
 from lockstep.search.boosts import PopularityBoost
@@ -21,6 +23,8 @@ from lockstep.search.highlights import HighlightChoice
 from lockstep.search.hits import FirstHits, Found
 from lockstep.search.plan import make_plan
 from lockstep.search.request import GroupChoice, Mode, SearchRequest, SearchResponse
+from lockstep.search.search import search
+from lockstep.store.deadline import within
 from lockstep.store.edge import EdgeStore
 from lockstep.store.edge_collection import EdgeCollection
 from lockstep.store.port import Record
@@ -44,6 +48,26 @@ def ask(workspace: Workspace, query: str = "red river", **fields: Any) -> Search
 
 def documents(response: SearchResponse) -> list[str]:
     return [hit.document_id for hit in response.hits]
+
+
+class Nap:
+    """A question that the engine's process takes half a second to read, and cannot answer."""
+
+    def __reduce__(self) -> Any:
+        return time.sleep, (0.5,)
+
+
+def test_who_waits_for_the_engine_is_told_by_the_deadline(workspace: Workspace) -> None:
+    generation = workspace.serving.current(CORPUS)
+    ask(workspace)
+    with ThreadPoolExecutor(1) as pool:
+        nap = pool.submit(workspace.store.ask, generation.collection, cast(Any, Nap()))
+        time.sleep(0.1)
+        with within(0.05), pytest.raises(Unavailable, match="ask the engine"):
+            search(generation, workspace.store, SearchRequest("red river"))
+        assert not nap.done()
+        assert nap.exception() is not None
+    assert ask(workspace).hits
 
 
 @pytest.mark.parametrize("mode", Mode)

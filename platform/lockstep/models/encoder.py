@@ -1,6 +1,7 @@
 """Encoders: model versions in memory, verified, that turn texts into vectors."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lockstep.models.registry import ModelVersion
 from lockstep.models.texts import check_unicode, named
 from lockstep.models.torch_form import torch_form
 from lockstep.models.vectors import Vector, normalised, truncated, unusable_rows
+from lockstep.store.deadline import left_s, require_time
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -114,13 +116,16 @@ class Encoder:
     def encode_query(self, text: str) -> Vector:
         """(dim,), L2-normalised, read-only: the vector that `encode_queries` gives for one text.
 
-        Those of the last queries are remembered. Raises as `encode_queries` does, and Unavailable
-        where the deadline passes while other callers' queries are encoded.
+        Those of the last queries are remembered. Raises as `encode_queries` does.
         """
         return self._vectors.get(text, lambda missing: self.encode_queries([missing])[0])
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
-        """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
+        """(n, dim), L2-normalised.
+
+        Raises EncodingFailed, DimensionMismatch, InvalidInput, or Unavailable where the deadline
+        passes before all are encoded.
+        """
         check_unicode(texts, quote=False)
         encoder = self._query_encoder()
         if len(texts) == 1 and encoder is not None:
@@ -132,7 +137,7 @@ class Encoder:
         return self._checked(texts, vectors, quote=False)
 
     def encode_passages(self, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH) -> Vector:
-        """(n, dim), L2-normalised. Raises EncodingFailed, DimensionMismatch or InvalidInput."""
+        """(n, dim), L2-normalised. Raises as `encode_queries` does."""
         check_unicode(texts, quote=True)
         prompt = self.version.manifest.document_prompt
         vectors = self._in_halves(self._model.encode_document, texts, prompt, batch_size)
@@ -141,13 +146,19 @@ class Encoder:
     def _in_halves(
         self, encode: Callable[..., Any], texts: Sequence[str], prompt: str, batch_size: int
     ) -> Vector:
-        """In smaller batches where the device has no memory for these. Raises DeviceMemoryFull."""
+        """In smaller batches where the device has no memory for these.
+
+        Raises DeviceMemoryFull, or Unavailable where the deadline passes between two batches.
+        """
 
         def some(size: int) -> Vector:
-            vectors: Vector = encode(
-                list(texts), prompt=prompt, batch_size=size, show_progress_bar=False
-            )
-            return vectors
+            at_once = max(1, len(texts)) if math.isinf(left_s()) else size
+            parts = []
+            for start in range(0, max(1, len(texts)), at_once):
+                require_time("encode all texts")
+                part = list(texts[start : start + at_once])
+                parts.append(encode(part, prompt=prompt, batch_size=size, show_progress_bar=False))
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
         return in_halves(some, batch_size, self.device)
 

@@ -11,6 +11,7 @@ from lockstep.models.query_compiler import QueryForm
 from lockstep.models.query_tokens import padded_length
 from lockstep.models.torch_form import TorchForm
 from lockstep.models.vectors import Vector
+from lockstep.store.deadline import require_time
 
 
 class QueryEncoder:
@@ -40,8 +41,12 @@ class QueryEncoder:
         return self._batcher.encode(query)
 
     def many(self, texts: Sequence[str], *, batch_size: int) -> Vector:
-        """(n, dim), not normalised: queries of like length together."""
-        return self.together([self._tokens.encode(text) for text in texts], batch_size=batch_size)
+        """(n, dim), not normalised: queries of like length together.
+
+        Raises Unavailable where the deadline passes.
+        """
+        queries = [self._tokens.encode(text) for text in texts]
+        return self.together(queries, batch_size=batch_size, before_each=_require_time)
 
     def together(
         self,
@@ -93,3 +98,7 @@ class QueryEncoder:
 
     def _fits(self, query: Encoding) -> bool:
         return self._compiled is None or len(query.ids) <= self._compiled.max_tokens
+
+
+def _require_time() -> None:
+    require_time("encode all texts")

@@ -11,6 +11,7 @@ from typing import Any
 
 from lockstep.errors import CollectionExists, CollectionInUse, CollectionNotFound
 from lockstep.store import edge_lock
+from lockstep.store.deadline import left_s, out_of_time
 from lockstep.store.edge_manifest import Entry, Manifest, ManifestFile
 from lockstep.store.edge_process import WorkerProcess
 from lockstep.store.port import CollectionSchema, Json
@@ -62,8 +63,14 @@ class EdgeCollection:
         return result
 
     def _request(self, operation: str, *arguments: Any) -> Any:
-        with self._lock:
+        """Raises Unavailable where the deadline passes while others ask."""
+        seconds = left_s()
+        if not seconds or not self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            raise out_of_time("ask the engine")
+        try:
             return self._opened().request(operation, *arguments)
+        finally:
+            self._lock.release()
 
     def optimize(self) -> None:
         """Optimise, beside searches and writes where it would take long.

@@ -1,5 +1,6 @@
 """Encoders give unit vectors, the library's own, or an error that says for which text."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,12 +22,14 @@ from lockstep.errors import (
     EncodingFailed,
     InvalidInput,
     InvalidSetting,
+    Unavailable,
 )
 from lockstep.models.artefacts import ArtefactStore
 from lockstep.models.encoder import Encoder
 from lockstep.models.encoders import Encoders
 from lockstep.models.loading import load_model
 from lockstep.models.registry import ModelRegistry
+from lockstep.store.deadline import within
 from lockstep.testing import tiny_model
 
 _TEXTS = [
@@ -49,6 +52,28 @@ def load(registry: ModelRegistry, artefacts: ArtefactStore) -> Load:
         return Encoder.load(version, artefacts, device="cpu")
 
     return add_and_load
+
+
+def test_no_batch_is_begun_after_the_deadline(
+    load: Load, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load(model)
+    encode = encoder._model.encode_document
+    begun: list[int] = []
+
+    def slow(texts: list[str], **options: Any) -> Any:
+        begun.append(len(texts))
+        time.sleep(0.2)
+        return encode(texts, **options)
+
+    monkeypatch.setattr(encoder._model, "encode_document", slow)
+    with within(0.3), pytest.raises(Unavailable, match="encode all texts"):
+        encoder.encode_passages(["wing"] * 9, batch_size=2)
+    assert begun == [2, 2]
+    with within(60):
+        assert encoder.encode_passages(_TEXTS, batch_size=2).shape == (len(_TEXTS), 32)
+    with within(0.0), pytest.raises(Unavailable, match="encode all texts"):
+        encoder.encode_queries(_TEXTS)
 
 
 def test_unit_vectors_of_the_manifests_dimension(load: Load, model: Path) -> None:
