@@ -109,8 +109,10 @@ def create_app(
     telemetry.install(app, tracer_provider)
     app.add_middleware(RequestLog)
     problems.install(app)
-    for noun in (search, embeddings, feedback, documents, versions, trials, health):
+    nouns = (search, embeddings, feedback, documents, versions, trials, health)
+    for noun in nouns:
         app.include_router(noun.router)
+    app.state.routes = [route for noun in nouns for route in noun.router.routes]
     metrics.install(app, line, figures)
     return app
 

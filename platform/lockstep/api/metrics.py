@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstep import __version__
@@ -166,8 +167,15 @@ class RequestMetrics:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that answered; paths that are none share one value."""
-    return getattr(scope.get("route"), "path", _OTHER)
+    """The template of the route that a request was for; paths that are none share one value.
+
+    What is refused before routes are looked up (401, 413, 429, 503) is looked up here.
+    """
+    route = scope.get("route")
+    if route is None:
+        routes = scope["app"].state.routes
+        route = next((one for one in routes if one.matches(scope)[0] is Match.FULL), None)
+    return getattr(route, "path", _OTHER)
 
 
 def install(app: FastAPI, line: Line, shared: Path | None = None) -> None:

@@ -67,7 +67,12 @@ def test_a_request_counts_by_the_template_of_its_route(client: TestClient) -> No
         ("BREW", "/coffee", b"", {"method": "other", "route": "other", "status": "404"}),
         ("BREW", "/healthz", b"", {"method": "other", "route": "/healthz", "status": "405"}),
         # Refused before any route is looked up.
-        ("POST", SEARCH, bytes(1 << 25), {"method": "POST", "route": "other", "status": "413"}),
+        (
+            "POST",
+            SEARCH,
+            bytes(1 << 25),
+            {"method": "POST", "route": "/v1/corpora/{corpus}/search", "status": "413"},
+        ),
     ],
 )
 def test_what_no_route_answers_counts_too(

@@ -53,17 +53,23 @@ def test_a_search_leaves_one_line_without_its_words(
 
 
 @pytest.mark.parametrize(
-    ("method", "url"),
+    ("method", "url", "route"),
     [
-        ("GET", "/v1/corpora/docs/documents/private%20id"),
-        ("GET", "/nothing/private"),
-        ("BREW", "/v1/corpora"),
+        (
+            "GET",
+            "/v1/corpora/docs/documents/private%20id",
+            "/v1/corpora/{corpus}/documents/{document_id:any}",
+        ),
+        ("GET", "/nothing/private", "other"),
+        ("BREW", "/v1/corpora", "other"),
     ],
 )
-def test_a_refusal_leaves_a_line_too(keyed: Keyed, lines: Any, method: str, url: str) -> None:
+def test_a_refusal_leaves_a_line_too(
+    keyed: Keyed, lines: Any, method: str, url: str, route: str
+) -> None:
     keyed.ask(None, method, url)
     (line,) = lines()
-    assert (line["status"], line["route"]) == (401, "other")
+    assert (line["status"], line["route"]) == (401, route)
     assert "private" not in str(line)
     assert line["method"] == ("GET" if method == "GET" else "other")
 
