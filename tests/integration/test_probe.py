@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from engines import Engine, real_engine
 from workspaces import CORPUS, Templates, build_live, build_next, generation
 
 from lockstep.bootstrap import Workspace, open_workspace
+from lockstep.corpus.documents import Document
 from lockstep.errors import GateFailed, ProbeFailed
+from lockstep.index import spec
 from lockstep.index.generation import Generation
 from lockstep.index.passages import point_id
 from lockstep.index.spec import SpecOptions
 from lockstep.index.versions import State
+from lockstep.lexical.bm25 import Bm25Settings
 from lockstep.store.port import Points
 
 __all__ = ["real_engine"]  # a fixture
@@ -146,3 +150,16 @@ def test_a_build_that_is_not_sound_is_marked_as_failed(
 def test_a_forced_prefilter_is_probed_too(workspace: Workspace, tmp_path: Path) -> None:
     done = build_next(workspace, tmp_path, seed=2, options=SpecOptions(prefilter_dim=8))
     assert set(done.probe.samples.self_found) == {"dense", "prefilter", "bm25"}
+
+
+def test_an_index_of_before_texts_were_normalised_stays_sound(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = [Document(id=f"cafe-{n}", text=f"Cafe\u0301 ﬁnance number {n}") for n in range(50)]
+    workspace.corpora.write(CORPUS, odd, [])
+    with monkeypatch.context() as before:
+        before.setattr(spec, "Bm25Settings", partial(Bm25Settings, nfkc=False))
+        build_next(workspace, tmp_path, seed=2, promote=False)
+    old = generation(workspace, 2)
+    assert not old.version.spec.bm25.nfkc
+    assert workspace.prober.check(old, old.version.applied_seq).problems == ()

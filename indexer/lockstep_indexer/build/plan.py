@@ -106,10 +106,9 @@ class Plan:
         if self.live is None:
             return {}
         there, here = self.live.spec.to_json(), self.spec.to_json()
-        there["language"], here["language"] = (
-            spec.pop("bm25")["language"] for spec in (there, here)
-        )
         for spec in (there, here):
+            bm25 = spec.pop("bm25")
+            spec["language"], spec["nfkc"] = bm25["language"], bm25.get("nfkc", False)
             spec.setdefault("payload_indexes", {})
             spec.setdefault("fp8", False)
             spec["late_interaction"] = (spec.get("late_interaction") or {}).get("model")

@@ -197,7 +197,10 @@ def _difference(spec: IndexSpec, wanted: IndexSpec) -> str:
     """What would make figures of the two no figures of the models alone; empty: nothing."""
     compared = {
         "windows": (spec.window_tokens, wanted.window_tokens),
-        "BM25 settings": (spec.bm25.language, wanted.bm25.language),
+        "BM25 settings": (
+            (spec.bm25.language, spec.bm25.nfkc),
+            (wanted.bm25.language, wanted.bm25.nfkc),
+        ),
         "number formats": (
             (spec.datatype, spec.quantization, spec.fp8),
             (wanted.datatype, wanted.quantization, wanted.fp8),

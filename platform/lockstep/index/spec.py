@@ -91,6 +91,8 @@ class IndexSpec:
         for name in ("payload_indexes", "late_interaction", "fp8"):
             if not fields[name]:
                 del fields[name]
+        if not self.bm25.nfkc:
+            del fields["bm25"]["nfkc"]
         return fields
 
     @classmethod
@@ -99,7 +101,7 @@ class IndexSpec:
         return cls(
             **{
                 **fields,
-                "bm25": Bm25Settings(**fields["bm25"]),
+                "bm25": Bm25Settings(**{"nfkc": False, **fields["bm25"]}),
                 "late_interaction": LateInteraction(**late) if late else None,
             }
         )

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from unicodedata import decimal
+from unicodedata import decimal, is_normalized, normalize
 
 import numpy as np
 from qdrant_edge import Bm25, Bm25Config, DisabledStemmer, StopwordsSet, TokenizerType
@@ -25,12 +25,22 @@ _DIGITS = "abcdefghij"
 # It takes a text without kana for Chinese and cuts other words. This one is a Japanese stop word.
 _JAPANESE_MARK = " の"
 
+# Signs behind a word, not of it: normalised, "Windows™" would be one word, "windowstm".
+_TRADE_MARK, _SERVICE_MARK = "™", "℠"
+
 
 class Analysis:
-    """Terms and weights of texts in one language, as the engine computes them."""
+    """Terms and weights of texts in one language, as the engine computes them.
 
-    def __init__(self, language: str, k1: float, b: float, avg_length: float) -> None:
+    With `nfkc`, texts that are one in Unicode's form NFKC have the same terms: é is one character
+    or two, and ligatures and full-width letters are the plain ones.
+    """
+
+    def __init__(
+        self, language: str, k1: float, b: float, avg_length: float, *, nfkc: bool
+    ) -> None:
         self._language = language
+        self._nfkc = nfkc
         self._engine = Bm25(
             Bm25Config(k=k1, b=b, avg_len=avg_length, **_language_settings(language))
         )
@@ -48,6 +58,8 @@ class Analysis:
             raise _not_unicode(text) from error
 
     def _prepared(self, text: str) -> str:
+        if self._nfkc:
+            text = _normalised(text)
         if self._language not in _MULTILINGUAL:
             return text
         spelled = _NUMBER.sub(_spelled, text)
@@ -64,6 +76,13 @@ def _language_settings(language: str) -> dict[str, Any]:
     multilingual = language in _MULTILINGUAL
     tokenizer = TokenizerType.Multilingual if multilingual else TokenizerType.Word
     return {"tokenizer": tokenizer, "language": language}
+
+
+def _normalised(text: str) -> str:
+    if is_normalized("NFKC", text):
+        return text
+    plain = text.replace(_TRADE_MARK, " ").replace(_SERVICE_MARK, " ")
+    return normalize("NFKC", plain)
 
 
 def _spelled(number: re.Match[str]) -> str:

@@ -58,6 +58,7 @@ _COUNTING_K1 = 2.0**100
 class Bm25Settings:
     """How texts become terms and weights. `avg_length` counts terms, as `lengths` does.
 
+    `nfkc` normalises texts first; index versions of before it keep the terms they were built with.
     Raises InvalidSetting for a language or a number that BM25 cannot work with.
     """
 
@@ -65,6 +66,7 @@ class Bm25Settings:
     k1: float = 1.2
     b: float = 0.75
     language: str = "english"
+    nfkc: bool = True
 
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES:
@@ -86,8 +88,8 @@ class Bm25Encoder:
 
     def __init__(self, settings: Bm25Settings) -> None:
         self.settings = settings
-        self._weigher = Analysis(settings.language, settings.k1, settings.b, settings.avg_length)
-        self._counter = Analysis(settings.language, _COUNTING_K1, 0.0, settings.avg_length)
+        self._weigher = _analysis(settings, settings.k1, settings.b)
+        self._counter = _analysis(settings, _COUNTING_K1, b=0.0)
 
     def encode_passages(self, texts: Sequence[str]) -> list[SparseVector]:
         """Term weights: term frequency, saturated by k1 and normalised by length."""
@@ -114,6 +116,10 @@ def measure_average_length(texts: Iterable[str], *, language: str = "english") -
         terms += encoder.lengths([text])[0]
         count += 1
     return terms / count if terms else 1.0
+
+
+def _analysis(settings: Bm25Settings, k1: float, b: float) -> Analysis:
+    return Analysis(settings.language, k1, b, settings.avg_length, nfkc=settings.nfkc)
 
 
 def _check(name: str, value: float, holds: bool, expected: str) -> None:

@@ -57,6 +57,18 @@ def test_eight_bits_are_stored_only_where_they_are_allowed() -> None:
     assert (SPEC.min_cosine, coarse.min_cosine) == (0.999, 0.98)
 
 
+def test_a_spec_of_before_texts_were_normalised_stays_as_it_was() -> None:
+    model = ModelManifest(
+        files={}, dim=8, max_tokens=64, pooling="mean", normalised=True, similarity="cosine"
+    )
+    stored = resolve(SpecOptions(), model, 10.0).to_json()
+    assert stored["bm25"].pop("nfkc") is True
+    old = IndexSpec.from_json(stored)
+    assert not old.bm25.nfkc
+    assert old.to_json() == stored
+    assert not old.matches(SpecOptions(), model)
+
+
 def test_a_passage_fits_both_models() -> None:
     late = LateInteraction("colbert@2", "d" * 64, dim=128, max_tokens=48)
     model = ModelManifest(

@@ -2,6 +2,7 @@
 
 import math
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ _WORDS = ["wing", "heat", "shock", "slab", "flutter", "drag"]
 _COUNTS = st.dictionaries(st.sampled_from(_WORDS), st.integers(1, 10_000), min_size=1)
 
 
-def _encoder(language: str = "english", **settings: float) -> Bm25Encoder:
+def _encoder(language: str = "english", **settings: Any) -> Bm25Encoder:
     return Bm25Encoder(Bm25Settings(**{"avg_length": 10.0, **settings}, language=language))
 
 
@@ -131,6 +132,61 @@ def test_numbers_of_a_chinese_text_are_found_in_any_digits() -> None:
     (number,) = encoder.encode_query("2015").indices
     assert number in encoder.encode_query("2015年世界田徑錦標賽").indices
     assert number in encoder.encode_query("２０１５年").indices
+
+
+@pytest.mark.parametrize("language", ["english", "german", "chinese", "japanese", "none"])
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("Cafe\u0301", "Café"),
+        ("cafe\u0301s", "cafés"),
+        ("ＡＢＣ１", "abc1"),
+        ("ﬁnance", "finance"),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"),
+        ("ｶﾞｲﾄﾞ", "ガイド"),
+        ("30 m²", "30 m2"),
+    ],
+)
+def test_forms_of_the_same_text_have_the_same_terms(text: str, same: str, language: str) -> None:
+    encoder = _encoder(language)
+    wanted = sorted(encoder.encode_query(same).indices.tolist())
+    assert wanted
+    assert sorted(encoder.encode_query(text).indices.tolist()) == wanted
+    assert sorted(encoder.encode_passages([text])[0].indices.tolist()) == wanted
+    assert encoder.lengths([text]) == encoder.lengths([same])
+
+
+@given(st.text(st.characters(codec="utf-8")), st.sampled_from(LANGUAGES))
+def test_canonically_equal_texts_have_the_same_terms(text: str, language: str) -> None:
+    encoder = _encoder(language)
+    composed, decomposed = encoder.encode_passages([normalize(f, text) for f in ("NFC", "NFD")])
+    assert sorted(composed.indices.tolist()) == sorted(decomposed.indices.tolist())
+
+
+def test_an_accent_is_no_word_of_its_own() -> None:
+    encoder = _encoder()
+    assert set(encoder.encode_query("cafe").indices).isdisjoint(
+        encoder.encode_query("Cafe\u0301").indices
+    )
+
+
+def test_a_stop_word_is_one_in_any_form() -> None:
+    encoder = _encoder("french")
+    for form in ("NFC", "NFD"):
+        assert encoder.lengths([normalize(form, "été même à")]) == [0]
+
+
+@pytest.mark.parametrize("language", ["english", "none"])
+@pytest.mark.parametrize("sign", "™℠")
+def test_a_trade_mark_is_no_part_of_its_word(sign: str, language: str) -> None:
+    encoder = _encoder(language)
+    (word,) = encoder.encode_query("windows").indices
+    assert encoder.encode_query(f"Windows{sign} cafe\u0301").indices.tolist().count(word) == 1
+
+
+def test_without_normalisation_terms_are_as_they_were() -> None:
+    plain = _encoder(nfkc=False)
+    assert plain.encode_query("Cafe\u0301").indices == plain.encode_query("cafe").indices
 
 
 def test_the_languages_are_the_engines() -> None:
