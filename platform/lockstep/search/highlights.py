@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
+from unicodedata import category, normalize
 
 import numpy as np
 
@@ -16,11 +17,20 @@ from lockstep.store.port import SparseVector, Vector
 
 MAX_SENTENCES = 10
 
-# Words, with the marks inside of them that tokenizers keep or cut alike.
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-# Scripts that put no spaces between words: there, what is shared with the query is marked.
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
-_SHARED_CHARACTERS = 2
+# What readers see as one character with what it follows: combining marks, joiners, half-width
+# voicing marks of kana, the vowel AM of Thai and Lao. After Unicode's annex 29.
+_EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f\u0e33\u0eb3").union(
+    character
+    for character in map(chr, (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
+    if category(character).startswith("M")
+)
+# One that stands for all of them: a pattern that lists them is ten times as slow.
+_MARK = "\u0301"
+
+# Words, with the apostrophes inside of them that tokenizers keep or cut alike.
+_WORD = re.compile(rf"\w+(?:['’]\w+|{_MARK}\w*)*")
+# Scripts that put no spaces between words: there, pairs of characters that a query has are marked.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f\uff66-\uff9f]+")
 # Of a line that goes on, at most so many spaces.
 _INDENT = 16
 
@@ -70,7 +80,7 @@ class Highlighter:
 
     def __init__(self, terms: SparseVector, query: str, lexical: Bm25Encoder) -> None:
         self._asked = frozenset(terms.indices.tolist())
-        self._unspaced = _grams(query)
+        self._unspaced = _pairs(query)
         self._terms_of = _terms_of(lexical)
 
     def spans(self, text: str) -> list[Span]:
@@ -89,22 +99,25 @@ class Highlighter:
         return scored
 
     def _matches(self, text: str) -> Iterator[tuple[Span, frozenset[object]]]:
-        for word in _WORD.finditer(text):
-            if _UNSPACED.search(word[0]):
-                yield from self._shared(word[0], word.start())
-            elif found := self._terms_of(word[0]) & self._asked:
-                yield word.span(), frozenset(found)
+        for start, end in _words(text):
+            word = text[start:end]
+            if _UNSPACED.search(word):
+                yield from self._shared(word, start)
+            elif found := self._terms_of(word) & self._asked:
+                yield (start, end), frozenset(found)
 
     def _shared(self, run: str, at: int) -> Iterator[tuple[Span, frozenset[object]]]:
         """The longest stretches of a run that are made of pieces of the query."""
-        n = _SHARED_CHARACTERS
-        inside = [False] * len(run)
-        for start in range(len(run) - n + 1):
-            if run[start : start + n] in self._unspaced:
-                inside[start : start + n] = [True] * n
+        edges = _edges(run)
+        characters = _characters(run, edges)
+        inside = [False] * len(characters)
+        for number, pair in enumerate(pairwise(characters)):
+            if pair in self._unspaced:
+                inside[number : number + 2] = [True, True]
         for stretch in re.finditer("1+", "".join("01"[mark] for mark in inside)):
             start, end = stretch.span()
-            yield (at + start, at + end), frozenset({run[start:end]})
+            shared = "".join(characters[start:end])
+            yield (at + edges[start], at + edges[end]), frozenset({shared})
 
 
 def best(sentences: Sequence[Scored], count: int) -> list[Sentence]:
@@ -140,10 +153,27 @@ def _is_wrapped(end: re.Match[str]) -> bool:
     return end[0] == "\n" and following.lstrip()[:1].islower()
 
 
-def _grams(query: str) -> frozenset[str]:
-    n = _SHARED_CHARACTERS
-    runs = _UNSPACED.findall(query)
-    return frozenset(run[i : i + n] for run in runs for i in range(len(run) - n + 1))
+def _words(text: str) -> Iterator[Span]:
+    if not text.isascii() and not _EXTENDING.isdisjoint(text):
+        text = "".join(_MARK if character in _EXTENDING else character for character in text)
+    return (word.span() for word in _WORD.finditer(text))
+
+
+def _edges(text: str) -> list[int]:
+    """Where the characters that a reader sees begin, and where the last one ends."""
+    begins = (place for place, character in enumerate(text) if character not in _EXTENDING)
+    return sorted({0, *begins, len(text)})
+
+
+def _characters(text: str, edges: Sequence[int]) -> list[str]:
+    """Each in NFKC, so that they are the same in whatever form they were written."""
+    return [normalize("NFKC", text[start:end]) for start, end in pairwise(edges)]
+
+
+def _pairs(query: str) -> frozenset[tuple[str, str]]:
+    """Neighbouring characters of a query, where its script puts no spaces between words."""
+    pairs = pairwise(_characters(query, _edges(query)))
+    return frozenset(pair for pair in pairs if all(map(_UNSPACED.fullmatch, pair)))
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,7 @@
 """Highlights: sentences, and the words in them that a query asks for."""
 
+from unicodedata import combining, normalize
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,6 +54,36 @@ def test_stop_words_and_what_is_not_there_mark_nothing() -> None:
 def test_a_script_without_spaces_is_marked_where_it_shares_characters() -> None:
     text = "东京是日本的首都。大阪在西边。"
     assert marked("日本首都", text, "chinese") == [("东京是日本的首都。", ["日本", "首都"])]
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "text", "words"),
+    [
+        ("english", "café", "The Cafe\u0301 opens.", ["Cafe\u0301"]),
+        ("english", "cafe\u0301", "The Café opens.", ["Café"]),
+        ("english", "naive", "A nai\u0308ve idea, a naive one.", ["naive"]),
+        ("english", "naïve", "A nai\u0308ve idea, a naive one.", ["nai\u0308ve"]),
+        ("english", "abc1 finance", "ＡＢＣ１ is ﬁnance.", ["ＡＢＣ１", "ﬁnance"]),
+        ("english", "ＡＢＣ１ ﬁnance", "ABC1 is finance.", ["ABC1", "finance"]),
+        ("english", "windows", "Use Windows™ here.", ["Windows"]),
+        ("none", "한국", normalize("NFD", "한국 서울"), [normalize("NFD", "한국")]),
+        ("none", "हिन्दी", "यह हिन्दी है।", ["हिन्दी"]),
+        ("japanese", "ガイド", "旅行ｶﾞｲﾄﾞです", ["ｶﾞｲﾄﾞ"]),
+        ("japanese", "旅行ｶﾞｲﾄﾞ", "旅行ガイドです", ["旅行ガイド"]),
+        ("japanese", "がくせい", "か\u3099くせいです", ["か\u3099くせい"]),
+    ],
+)
+def test_words_are_marked_whole_in_any_form(
+    language: str, query: str, text: str, words: list[str]
+) -> None:
+    assert marked(query, text, language) == [(text, words)]
+
+
+@given(st.text(max_size=20), st.text(max_size=100), st.sampled_from(["NFC", "NFD", "NFKD"]))
+def test_no_mark_is_parted_from_its_letter(query: str, text: str, form: str) -> None:
+    text = normalize(form, f"{text} {query}")  # type: ignore[arg-type]
+    for _, end in highlighter(query, lexical("none")).spans(text):
+        assert not combining(text[end : end + 1] or " ")
 
 
 def test_a_line_that_was_broken_to_fit_goes_on() -> None:
