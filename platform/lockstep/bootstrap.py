@@ -77,7 +77,8 @@ class Workspace:
         """Search the live version of a corpus, or the version that `index_version` pins.
 
         Follows the alias: whatever was promoted last, by whichever process, answers. A cursor pins
-        the version that gave it.
+        the version that gave it. A request with a scope is answered by no version that lags behind
+        the live one: raises AccessDenied, or Unavailable where that is about to change.
         """
         if isinstance(request, str):
             request = SearchRequest(request)
@@ -85,6 +86,7 @@ class Workspace:
             request, generation = self._resumed(corpus, request, request.cursor)
         else:
             generation = self._generation(corpus, index_version)
+        self._require_abreast(generation, [request])
         self._load_rerankers([request])
         with within(self.settings.search_timeout_s):
             return search(generation, self.store, request, self.rerankers)
@@ -102,6 +104,7 @@ class Workspace:
                 next_step="Send several batches; go on with lists one by one.",
             )
         generation = self._generation(corpus, index_version)
+        self._require_abreast(generation, requests)
         self._load_rerankers(requests)
         with within(self.settings.search_timeout_s):
             return search_batch(generation, self.store, requests, self.rerankers)
@@ -115,6 +118,11 @@ class Workspace:
         if index_version is None:
             return self.serving.current(corpus)
         return self.serving.pinned(corpus, index_version)
+
+    def _require_abreast(self, generation: Generation, requests: Sequence[SearchRequest]) -> None:
+        """What was taken out of a caller's scope must not be found in a version that lags."""
+        if any(request.scope is not None for request in requests):
+            self.serving.require_abreast(generation)
 
     def _resumed(
         self, corpus: str, request: SearchRequest, cursor: str

@@ -7,11 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lockstep.errors import CollectionInUse, LockstepError, SearchUnsupported, Unavailable
+from lockstep.errors import (
+    AccessDenied,
+    CollectionInUse,
+    LockstepError,
+    SearchUnsupported,
+    Unavailable,
+)
 from lockstep.index.generation import Generation
 from lockstep.index.probe import Prober
 from lockstep.index.rollouts import Rollouts
-from lockstep.index.versions import IndexVersion, State
+from lockstep.index.versions import FOLLOWING, IndexVersion, State
 from lockstep.models.encoders import Encoders
 from lockstep.store.deadline import left_s
 from lockstep.store.port import VectorStore
@@ -23,6 +29,9 @@ RETRY_S = 10.0
 RETRY_IN_USE_S = 0.3
 # A candidate that a search has pinned stays open this long, for the next such search.
 PREVIEW_S = 5.0
+# A retired version gets each batch of changes right after the live one.
+CATCH_UP_S = 1.0
+_LOOK_S = 0.02
 
 Prepare = Callable[[IndexVersion], None]
 
@@ -100,6 +109,26 @@ class Serving:
         if version.state is State.CANDIDATE:
             self._previews[version.collection] = time.monotonic()
         return generation
+
+    def require_abreast(self, generation: Generation) -> None:
+        """Require that a version holds every write that the live one holds by now.
+
+        Waits a moment for a version that is followed. Raises Unavailable where it still lags then,
+        AccessDenied where nothing brings it up to date.
+        """
+        version = generation.version
+        live = self.current(version.corpus).version
+        if version.number == live.number:
+            return
+        wanted = self._applied(live).applied_seq
+        deadline = time.monotonic() + CATCH_UP_S
+        while (now := self._applied(version)).applied_seq < wanted:
+            if now.state not in FOLLOWING or time.monotonic() > deadline:
+                raise _lagging(now, wanted - now.applied_seq)
+            time.sleep(_LOOK_S)
+
+    def _applied(self, version: IndexVersion) -> IndexVersion:
+        return self.rollouts.catalog.get(version.corpus, version.number)
 
     def end_previews(self) -> None:
         """Let go of candidates that no search has pinned lately: a command may want to promote."""
@@ -219,3 +248,19 @@ class Serving:
         level = logging.INFO if in_use else logging.ERROR
         staying = current.name if current else "none"
         logger.log(level, "not serving %s yet, staying with %s: %s", collection, staying, error)
+
+
+def _lagging(version: IndexVersion, changes: int) -> AccessDenied | Unavailable:
+    """Why a caller who may not see everything gets no answer from a version."""
+    behind = f"{changes} {'change' if changes == 1 else 'changes'} behind the live one"
+    if version.state in FOLLOWING:
+        return Unavailable(
+            f"Index version {version.label} of '{version.corpus}' is {behind}.",
+            next_step="Try again in a moment, or search without index_version and cursor.",
+        )
+    return AccessDenied(
+        f"Index version {version.label} of '{version.corpus}' is a {version.state.value}, and "
+        f"{behind}: it may hold what the filter of this key hides by now.",
+        next_step="Leave out index_version and cursor, so that the live version answers; or use a "
+        "key without a filter.",
+    )

@@ -83,7 +83,9 @@ class Traffic:
     def _on_trial(self, on_trial: OnTrial, request: SearchRequest, key: str | None) -> Answer:
         trial = on_trial.trial
         place = random.random() if key is None else trial.place(key)
-        arm = trial.arm(place)
+        # A candidate follows the change log a moment after live: it may hold what was just taken
+        # out of a caller's scope.
+        arm = trial.arm(place) if request.scope is None else Arm.LIVE
         # One generation from here on: a promotion meanwhile changes nothing for this search.
         live = self.serving.current(trial.corpus)
         failure: _CandidateFailed | None = None

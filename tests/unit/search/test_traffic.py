@@ -18,6 +18,7 @@ from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.search.shadow import Copy, Quiet, Shadow
 from lockstep.search.traffic import Traffic
 from lockstep.store.deadline import left_s, within
+from lockstep.store.port import Json
 
 LIVE, CANDIDATE = "docs--v0001", "docs--v0002"
 RERANKERS: Any = "what every search is given to rerank with"
@@ -56,8 +57,8 @@ class Stage:
         self.kept.append(entry)
         return True
 
-    def answer(self, query: str = "red") -> Any:
-        return self.traffic.answer("docs", SearchRequest(query), self.key)
+    def answer(self, query: str = "red", *, scope: Json | None = None) -> Any:
+        return self.traffic.answer("docs", SearchRequest(query, scope=scope), self.key)
 
     @property
     def counts(self) -> Counts:
@@ -226,3 +227,17 @@ def test_a_copy_that_the_candidate_was_not_built_for_is_no_failure(
         time.sleep(0.001)
     shadow.stop()
     assert (stage.counts.shadow.failed, stage.counts.dropped) == (failed, dropped)
+
+
+@pytest.mark.parametrize("exposure", BOTH)
+def test_no_candidate_answers_a_key_with_a_filter(
+    play: Callable[[Search], None], exposure: Exposure
+) -> None:
+    """It follows the change log a moment after live: until then it holds what was taken away."""
+    stage = Stage(exposure)
+    play(lambda collection, request: response(collection))
+
+    answer = stage.answer(scope={"must": []})
+
+    assert (answer.arm, answer.response.index_version) == (Arm.LIVE, LIVE)
+    assert stage.answer().arm is not Arm.LIVE
