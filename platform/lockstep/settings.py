@@ -16,6 +16,8 @@ from lockstep.errors import InvalidSetting
 Share = Annotated[float, Field(ge=0, le=1)]
 # A web page's, as browsers send it: no path, and no "*", which would be every page there is.
 Origin = Annotated[str, Field(pattern=r"^https?://[^/?#@*\s]+$")]
+# As a request's Host names it, without the port; "*" would be every name there is.
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 
 CONFIG_NAME = "lockstep.toml"
 DATA_NAME = ".lockstep"
@@ -118,6 +120,7 @@ TEMPLATE = """\
 # rate_per_s = 0.0           # requests of each key and worker; 0: no limit. A key may have its own
 # rate_burst_s = 2.0         # how many seconds' worth of them may come at once
 # cors_origins = []          # web pages that may ask: ["https://shop.example"]
+# trusted_hosts = []         # more names of a server that asks for no key: ["search.internal"]
 # audit_path = ""            # a file that the audit lines of servers and commands are added to
 """
 
@@ -167,6 +170,7 @@ class SecuritySettings(BaseModel):
     rate_per_s: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     rate_burst_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
     cors_origins: tuple[Origin, ...] = ()
+    trusted_hosts: tuple[HostName, ...] = ()
     audit_path: str = ""
 
 

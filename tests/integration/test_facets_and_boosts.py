@@ -59,7 +59,7 @@ def opened(
             options = SpecOptions(payload_indexes=indexes)  # type: ignore[arg-type]
             reindex(workspace, CORPUS, model, options, promote=True)
         app = create_app(load_settings(root))
-        with TestClient(app, raise_server_exceptions=False) as client:
+        with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
             yield app.state.running.workspace, client
 
 

@@ -53,6 +53,7 @@ class Authentication:
         self._app = app
         self._ring = ring
         self._security = security
+        self._host = host
         self._loopback = is_loopback(host)
         self._limits = limits
 
@@ -77,6 +78,7 @@ class Authentication:
                 return Caller(ring.find(presented) if presented else None, trusted=not required)
             return Caller(None)
         if presented is None and not required:
+            _refuse_other_names(scope, self._host, self._security.trusted_hosts)
             _refuse_other_sites(scope, self._security.cors_origins)
             return Caller(None, trusted=True)
         key = ring.find(presented) if presented else None
@@ -97,6 +99,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_own_name(host_header: str, host: str, trusted: tuple[str, ...]) -> bool:
+    """Whether a Host header names a server that listens at `host`, or is known by `trusted` names.
+
+    An address always does: only a name can be made to lead somewhere else.
+    """
+    if host_header.startswith("["):
+        name = host_header[1:].partition("]")[0]
+    else:
+        name = host_header.partition(":")[0].lower()
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return name in {"localhost", host.lower(), *(one.lower() for one in trusted)}
 
 
 def keys_are_required(security: SecuritySettings, loopback: bool, ring: KeyRing) -> bool:
@@ -131,11 +148,29 @@ def _presented(scope: Scope) -> str | None:
     return f"{PREFIX}several" if len(found) > 1 else next(iter(found), None)
 
 
+def _refuse_other_names(scope: Scope, host: str, trusted: tuple[str, ...]) -> None:
+    """A web site can let its own name lead to this machine (DNS rebinding); to a browser its pages
+    and the server are then of one origin. The name that they ask for gives them away.
+    """
+    asked_for = _header(scope, b"host")
+    if not is_own_name(asked_for, host, trusted):
+        raise AccessDenied(
+            f"The request is for host '{shown(asked_for)}'; a server that asks for no key answers "
+            "to localhost, addresses, and names that it is told.",
+            next_step="If that is its name, add it in lockstep.toml: [security] trusted_hosts, "
+            "without the port. Or make a key: lockstep key create NAME --scope search.",
+        )
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    value: bytes = dict(scope["headers"]).get(name, b"")
+    return value.decode("latin-1")
+
+
 def _refuse_other_sites(scope: Scope, allowed: tuple[str, ...]) -> None:
     """Where nobody shows a key, a page of any web site could have its reader's browser ask."""
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    same = origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
+    origin = _header(scope, b"origin")
+    same = origin.partition("://")[2] == _header(scope, b"host")
     if origin and not same and origin not in allowed:
         raise AccessDenied(
             f"A web page of '{shown(origin)}' asks, which may not.",

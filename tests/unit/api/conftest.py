@@ -24,6 +24,8 @@ from lockstep.settings import SecuritySettings, load_settings
 from lockstep.store.filters import prefixed
 
 MAX_DOCUMENT_BYTES = 4096
+# A server without keys answers to no other name.
+BASE_URL = "http://localhost"
 
 
 @pytest.fixture(scope="package")
@@ -40,7 +42,7 @@ def client(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> It
         counting = SpecOptions(payload_indexes={"parity": "integer"})
         build_next(workspace, folder, seed=3, promote=False, options=counting)
     app = create_app(load_settings(Path(root)))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, BASE_URL, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -89,7 +91,7 @@ def keyed_app(client: TestClient, tmp_path: Path) -> Iterator[KeyedApp]:
         ring.refresh()
         app = create_app(settings)
         app.state.running = replace(running, keys=ring)
-        return Keyed(app, TestClient(app, raise_server_exceptions=False), keys, ring)
+        return Keyed(app, TestClient(app, BASE_URL, raise_server_exceptions=False), keys, ring)
 
     yield make
     database.close()

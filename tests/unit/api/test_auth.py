@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute
 
-from lockstep.api.auth import OPEN_PATHS, is_loopback, require_safe
+from lockstep.api.auth import OPEN_PATHS, is_loopback, is_own_name, require_safe
 from lockstep.api.key_ring import KeyRing
 from lockstep.api.problems import MEDIA_TYPE
 from lockstep.corpus.api_key import Scope
@@ -281,10 +281,69 @@ def test_a_page_of_another_site_cannot_use_an_open_server(keyed_app: KeyedApp, m
             None, method, url, headers={"Origin": origin}, json={"reason": 1}
         ).status_code
 
-    for origin in ("https://evil.example", "null", "http://testserver.evil.example", "x"):
+    for origin in ("https://evil.example", "null", "http://localhost.evil.example", "x"):
         assert status(origin) == 403
     allowed = 422 if method == "POST" else 200
-    assert status("http://testserver") == status("https://shop.example") == allowed
+    assert status("http://localhost") == status("https://shop.example") == allowed
+
+
+REBOUND = {"Host": "evil.example:7333", "Origin": "http://evil.example:7333"}
+
+
+def test_a_page_whose_name_leads_to_this_machine_cannot_use_an_open_server(
+    keyed_app: KeyedApp,
+) -> None:
+    """To a browser it is one site before and after its name changed its address."""
+    keyed = keyed_app(require_key=False)
+    key = keyed.key("k", Scope.WRITE)
+
+    deleted = keyed.ask(None, "DELETE", DOCUMENTS, headers=REBOUND, json={"ids": ["none"]})
+    read = keyed.ask(None, "GET", "/v1/corpora", headers={"Host": "evil.example"})
+
+    assert (deleted.status_code, read.status_code) == (403, 403)
+    assert "'evil.example'" in read.json()["detail"]
+    assert "trusted_hosts" in read.json()["next_step"]
+    assert keyed.ask(None, "GET", "/healthz", headers=REBOUND).status_code == 200
+    with_key = keyed.ask(key, "DELETE", DOCUMENTS, headers=REBOUND, json={"ids": ["none"]})
+    assert with_key.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:7333", 200),
+        ("127.0.0.1:7333", 200),
+        ("127.8.0.1", 200),
+        ("[::1]:7333", 200),
+        ("10.0.0.7:7333", 200),  # only names can be made to lead somewhere else
+        ("Search.Example:80", 200),
+        ("other.search.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example", 403),
+        ("[evil.example]", 403),
+        ("", 403),
+        ("\xe4", 403),
+    ],
+)
+def test_an_open_server_answers_to_names_that_it_is_known_by(
+    keyed_app: KeyedApp, host: str, expected: int
+) -> None:
+    keyed = keyed_app(require_key=False, trusted_hosts=("search.example",))
+    headers = {"Host": host.encode("latin-1")}
+    assert keyed.ask(None, "GET", "/v1/corpora", headers=headers).status_code == expected
+
+
+def test_an_open_server_answers_to_the_name_that_it_listens_on() -> None:
+    assert is_own_name("search.lan:7333", "search.lan", ())
+    assert not is_own_name("search.lan:7333", "0.0.0.0", ())
+
+
+@pytest.mark.parametrize("host", ["*", "search.example:80", "http://search.example", "a/b", ""])
+def test_a_trusted_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="trusted_hosts"):
+        SecuritySettings(trusted_hosts=(host,))
 
 
 def test_cors_is_off_by_default_and_on_for_those_named(keyed_app: KeyedApp) -> None:

@@ -12,6 +12,8 @@ from lockstep.api.app import create_app
 from lockstep.api.telemetry import provider_from_environment
 from lockstep.api.tracing import RequestsOnly
 
+from .conftest import BASE_URL
+
 SEARCH = "/v1/corpora/docs/search"
 
 
@@ -27,7 +29,7 @@ def traced(client: TestClient, exporter: InMemorySpanExporter) -> Iterator[TestC
     running = client.app.state.running  # type: ignore[attr-defined]
     app = create_app(running.workspace.settings, tracer_provider=provider)
     app.state.running = running
-    yield TestClient(app)
+    yield TestClient(app, BASE_URL)
     provider.get_tracer("thread").start_span("by itself").end()
     assert "by itself" not in _named(exporter)
     provider.shutdown()
