@@ -29,7 +29,7 @@ from lockstep.api import (
 )
 from lockstep.api.admission import Admission, Line
 from lockstep.api.auth import Authentication, require_safe
-from lockstep.api.limits import BodyLimit, max_body_bytes
+from lockstep.api.limits import BodyLimit, HeaderLimit, max_body_bytes
 from lockstep.api.rate_limit import RateLimits
 from lockstep.api.request_log import RequestLog
 from lockstep.api.running import Running, run_parts
@@ -107,6 +107,7 @@ def create_app(
     if settings.security.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.security.cors_origins))
     telemetry.install(app, tracer_provider)
+    app.add_middleware(HeaderLimit)
     app.add_middleware(RequestLog)
     problems.install(app)
     nouns = (search, embeddings, feedback, documents, versions, trials, health)

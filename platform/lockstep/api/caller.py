@@ -119,8 +119,8 @@ def _check(caller: Caller, scope: Scope, corpus: str | None, *, honours_filter: 
         )
     if caller.filter is not None and not honours_filter:
         raise AccessDenied(
-            "The key is confined to some documents; it can search them, read them, and say which "
-            "were chosen.",
+            "The key is confined to some documents; it can search them, alone or in batches, read "
+            "them one by one, embed texts, and give feedback on its searches.",
             next_step="Use a key without a filter.",
         )
 

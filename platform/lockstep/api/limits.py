@@ -1,4 +1,4 @@
-"""The largest request body that the server reads."""
+"""The largest requests that the server takes: their bodies, and what comes before."""
 
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +9,7 @@ from lockstep.settings import Settings
 MIN_BODY_BYTES = 16 << 20
 # Of every other body than documents: what is parsed takes many times its size in memory.
 PLAIN_BODY_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 16
 
 
 def max_body_bytes(settings: Settings) -> int:
@@ -40,6 +41,27 @@ class BodyLimit:
             await self._app(scope, _counted(receive, limit), send)
 
 
+class HeaderLimit:
+    """Answers 431 where first line and headers have more than MAX_HEADER_BYTES.
+
+    The server has read them by then, and knows no limit of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (size := _header_bytes(scope)) > MAX_HEADER_BYTES:
+            detail = (
+                f"The first line and the headers have {size:,} bytes; at most "
+                f"{MAX_HEADER_BYTES:,} bytes are taken. Send shorter ones."
+            )
+            response = ProblemResponse(plain_problem(431, detail), {"Connection": "close"})
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def _counted(receive: Receive, limit: int) -> Receive:
     """A body sent in chunks does not say its size before."""
     received = 0
@@ -60,6 +82,11 @@ def _detail(limit: int) -> str:
         f"The body is larger than {limit:,} bytes. "
         "Send fewer documents at once; `lockstep ingest` reads files of any size."
     )
+
+
+def _header_bytes(scope: Scope) -> int:
+    url = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    return url + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _declared_bytes(scope: Scope) -> int:

@@ -331,6 +331,12 @@ def test_feedback_on_a_search_of_others_is_not_found(keyed: Keyed, tenant: str) 
     assert keyed.ask(tenant, "POST", "/v1/corpora/docs/feedback", json=body).status_code == 404
 
 
+def test_the_refusal_names_all_that_is_open_to_a_filter(keyed: Keyed, tenant: str) -> None:
+    refused = keyed.ask(tenant, "GET", "/v1/corpora").json()
+    for what in ("search", "batches", "embed", "read", "feedback"):
+        assert what in refused["detail"]
+
+
 def test_a_confined_request_is_the_same_in_all_else() -> None:
     caller = Caller(new_key("tenant", [Scope.SEARCH], filter=MINE)[0])
     request = SearchRequest("red", limit=3, offset=4, explain=True, group_by_document=False)
