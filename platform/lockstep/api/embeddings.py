@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from lockstep.api.caller import SearchCaller
+from lockstep.api.caller import Charge, SearchCaller
 from lockstep.api.problems import documented
 from lockstep.api.running import RunningDep
 from lockstep.api.schemas.embeddings import (
@@ -25,16 +25,20 @@ router = APIRouter(prefix="/v1", tags=["embeddings"])
 
 
 @router.post("/embeddings", responses=documented(404, 409, 413, 415, 422, 500, 503))
-def embeddings(body: EmbeddingsBody, running: RunningDep, caller: SearchCaller) -> EmbeddingsView:
+def embeddings(
+    body: EmbeddingsBody, running: RunningDep, caller: SearchCaller, charge: Charge
+) -> EmbeddingsView:
     """Encode texts with the model of a corpus's live index version; `model` names the corpus.
 
     A promotion changes the model, and with it the space: `model` and `index_version` of the answer
-    say which one it was. Vectors of different models must not be compared.
+    say which one it was. Vectors of different models must not be compared. Each text counts in the
+    rate of the key.
     """
     if not caller.reaches(body.model):
         raise AccessDenied("The key does not reach the corpus that `model` names.")
-    generation = running.workspace.serving.current(body.model)
     texts = [body.input] if isinstance(body.input, str) else body.input
+    charge(len(texts) - 1)
+    generation = running.workspace.serving.current(body.model)
     with within(running.workspace.settings.search_timeout_s):
         vectors = _encoded(generation.encoder, texts, body)
     tokens = _tokens(generation.encoder, texts)

@@ -236,6 +236,19 @@ def test_each_search_of_a_batch_counts(keyed_app: KeyedApp) -> None:
     assert (batch.status_code, answers) == (200, [200, 429])
 
 
+def test_each_text_that_is_embedded_counts(keyed_app: KeyedApp) -> None:
+    keyed = keyed_app(rate_per_s=0.01, rate_burst_s=1_000)  # ten at once
+    key = keyed.key("k")
+
+    def status(texts: Any) -> int:
+        body = {"model": "docs", "input": texts}
+        return keyed.ask(key, "POST", "/v1/embeddings", json=body).status_code
+
+    assert [status(["red"] * 8), status("red"), status(["red"] * 2), status("red")] == [
+        *(200, 200, 200, 429),
+    ]
+
+
 class Silent(KeyRing):
     """A ring whose database has been away for too long."""
 
