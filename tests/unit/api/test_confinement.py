@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lockstep.api.caller import Caller
 from lockstep.corpus.api_key import Scope, new_key
 from lockstep.corpus.documents import Document
+from lockstep.corpus.query_log import LoggedSearch, new_search_id
 from lockstep.errors import DocumentNotFound
 from lockstep.search.request import SearchRequest
 
@@ -329,6 +330,23 @@ def test_a_cursor_of_others_does_not_carry_their_filter(keyed: Keyed, tenant: st
 def test_feedback_on_a_search_of_others_is_not_found(keyed: Keyed, tenant: str) -> None:
     body = {"search_id": "0" * 32, "document_id": "doc-3"}
     assert keyed.ask(tenant, "POST", "/v1/corpora/docs/feedback", json=body).status_code == 404
+
+
+def test_feedback_on_a_document_of_others_is_not_found(keyed: Keyed, tenant: str) -> None:
+    """Whoever hands an id of a search on must not hand on what it showed."""
+    shown = ["doc-2", "doc-3"]
+    search = LoggedSearch(new_search_id(), "docs", "red", "hybrid", 2, "live", shown, 1.0)
+    keyed.app.state.running.workspace.query_log.write([search])
+
+    def send(key: str, document_id: str) -> Any:
+        body = {"search_id": search.id, "document_id": document_id}
+        return keyed.ask(key, "POST", "/v1/corpora/docs/feedback", json=body)
+
+    hidden, missing = send(tenant, "doc-3"), send(tenant, "doc-30001")
+    assert (hidden.status_code, missing.status_code) == (404, 404)
+    assert hidden.json()["detail"] == missing.json()["detail"].replace("doc-30001", "doc-3")
+    assert send(tenant, "doc-2").status_code == 204
+    assert send(keyed.key("everything"), "doc-3").status_code == 204
 
 
 def test_the_refusal_names_all_that_is_open_to_a_filter(keyed: Keyed, tenant: str) -> None:
