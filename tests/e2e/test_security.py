@@ -76,3 +76,17 @@ def test_what_others_can_reach_does_not_start_without_a_key(root: Path, tmp_path
     server = ServerProcess(root, tmp_path / "log", LOCKSTEP_HOST="0.0.0.0")
     with pytest.raises(AssertionError, match="can be reached from other machines"), server:
         pass
+
+
+def test_a_real_server_refuses_long_headers_and_names_that_it_does_not_know(
+    root: Path, tmp_path: Path
+) -> None:
+    """The parser of HTTP, which has no such limits, is not there in other tests."""
+    with ServerProcess(root, tmp_path / "log") as server:
+
+        def status(**headers: str) -> int:
+            return server.http.get("/v1/corpora", headers=headers).status_code
+
+        assert status() == 200
+        assert status(long="x" * 300_000) == 431
+        assert status(host="evil.example:7333") == 403
