@@ -24,8 +24,22 @@ def per_second(rate: float | None) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
+def short_rates(progress: "Progress") -> list[str]:
+    """How fast it gets on, for the narrow place beside a bar; the first matter most."""
+    seconds = progress.total_s
+    if not seconds:
+        return []
+    return [
+        f"{per_second(progress.documents / seconds).removesuffix('/s')} docs/s",
+        f"{_thousands(progress.tokens / seconds)} tok/s" if progress.tokens else "",
+        f"{_share(progress):.0%} of ceiling" if progress.least_s else "",
+        f"{progress.documents:,} documents",
+        f"{progress.passages:,} passages",
+    ]
+
+
 def rates(progress: "Progress") -> list[str]:
-    """What was done and how fast, for the line that shows progress; the first matter most."""
+    """What was done and how fast, for a line of its own."""
     seconds = progress.total_s
     documents = progress.documents + progress.deleted
     return [
@@ -68,6 +82,14 @@ def pace_json(progress: "Progress") -> dict[str, Any]:
         else {},
         "bound_by": name,
     }
+
+
+def _thousands(rate: float) -> str:
+    """Three digits or so: 840, 7.0k, 300k, 1.2M."""
+    if rate < 999.5:
+        return f"{rate:.0f}"
+    size, unit = (1e6, "M") if rate >= 999_500 else (1e3, "k")
+    return f"{rate / size:.1f}{unit}" if rate < 9.95 * size else f"{rate / size:.0f}{unit}"
 
 
 def _rate(count: int, seconds: float) -> float | None:

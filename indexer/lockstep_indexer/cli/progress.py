@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from lockstep_indexer.cli.pace import per_second, rates
+from lockstep_indexer.cli.pace import per_second, rates, short_rates
 from lockstep_indexer.cli.render import duration, megabytes
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 24
-_BESIDE_DETAILS = BAR_WIDTH + 23  # spinner, stage, bar, and the space between
+NARROW_BAR_WIDTH = 10
+NARROW = 110  # columns below which figures need the room of a long bar and of aligned stages
+_STAGE_WIDTH = 18
+_SPACES = 4  # the spinner, and one between each of the columns
 
 
 @dataclass
@@ -65,8 +68,8 @@ class Bars:
         if self.console.is_terminal:
             self._progress = Progress(
                 SpinnerColumn("dots"),
-                TextColumn("{task.description:<18}", markup=False),
-                BarColumn(bar_width=BAR_WIDTH),
+                TextColumn(f"{{task.description:<{self._stage_width}}}", markup=False),
+                BarColumn(bar_width=self._bar_width),
                 TextColumn("{task.fields[detail]}", style="faint"),
                 console=self.console,
                 transient=True,
@@ -119,6 +122,7 @@ class Bars:
             progress.head_seq,
             rates(progress),
             changes.eta_s(progress.head_seq),
+            short=short_rates(progress),
         )
 
     def trained(self, progress: "TrainingProgress") -> None:
@@ -153,11 +157,38 @@ class Bars:
         meter.read(value)
         return meter
 
-    def _advance(self, done: float, total: float, details: list[str], eta_s: float | None) -> None:
+    @property
+    def _narrow(self) -> bool:
+        return self.console.width < NARROW
+
+    @property
+    def _bar_width(self) -> int:
+        return NARROW_BAR_WIDTH if self._narrow else BAR_WIDTH
+
+    @property
+    def _stage_width(self) -> int:
+        return 0 if self._narrow else _STAGE_WIDTH
+
+    def _room(self) -> int:
+        """Columns that are left beside the bar."""
+        stage = max(len(self._stage), self._stage_width)
+        return self.console.width - stage - self._bar_width - _SPACES
+
+    def _advance(
+        self,
+        done: float,
+        total: float,
+        details: list[str],
+        eta_s: float | None,
+        *,
+        short: list[str] | None = None,
+    ) -> None:
+        """`short` stands beside a bar in place of the details, which tell of the whole stage."""
         self._details = [detail for detail in details if detail]
         left = [f"{duration(eta_s)} left"] if eta_s else []
         if self._progress is not None and self._task is not None:
-            detail = fitted([*left, *self._details], self.console.width - _BESIDE_DETAILS)
+            beside = self._details if short is None else [each for each in short if each]
+            detail = fitted([*left, *beside], self._room())
             self._progress.update(self._task, completed=done, total=total, detail=detail)
         elif time.monotonic() - self._printed_at >= PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
@@ -170,7 +201,7 @@ class Bars:
         self._progress.remove_task(self._task)
         self._task = None
         told = " · ".join([duration(time.monotonic() - self._started), *self._details])
-        mark = Text.assemble(("✓ ", "good"), f"{self._stage:<18} ", (told, "faint"))
+        mark = Text.assemble(("✓ ", "good"), f"{self._stage:<{_STAGE_WIDTH}} ", (told, "faint"))
         self.console.print(mark)
 
     def _line(self, text: str) -> None:

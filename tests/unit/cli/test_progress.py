@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -55,3 +56,33 @@ def test_elsewhere_there_are_plain_lines_only() -> None:
     file = io.StringIO()
     report_progress(Console(file=file, force_terminal=False, width=100, theme=THEME))
     assert file.getvalue() == "encoding\nprobing\n"
+
+
+def live_line(monkeypatch: pytest.MonkeyPatch, *, width: int) -> str:
+    """What stands beside the bar of a build on a card that takes most of an hour more."""
+    monkeypatch.setattr(Meter, "eta_s", lambda *_: 3560.0)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=width, theme=THEME, no_color=True)
+    reading = Progress(
+        4_000, 9_000_000, documents=4000, passages=7000, tokens=3_000_000, total_s=4.0, least_s=1.8
+    )
+    with Bars(console) as bars:
+        bars.stage("encoding")
+        bars.applied(reading)
+        assert bars._progress is not None
+        bars._progress.refresh()
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_time_left_and_rates_fit_beside_the_bar(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    shown = live_line(monkeypatch, width=width)
+    assert "59 min 20 s left · 1,000 docs/s · 750k tok/s" in shown
+    assert "…" not in shown
+
+
+def test_a_wide_terminal_has_room_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = live_line(monkeypatch, width=160)
+    assert "750k tok/s · 45% of ceiling · 4,000 documents · 7,000 passages" in shown
