@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lockstep.index.stages import ENCODE, POINTS, READ, SPLIT, STAGES, TOKENS, WRITE
-from lockstep_indexer.cli.render import duration
+from lockstep_indexer.cli.render import duration, plural
 
 if TYPE_CHECKING:
     from lockstep.index.applier import Progress
@@ -41,15 +41,16 @@ def short_rates(progress: "Progress") -> list[str]:
 def rates(progress: "Progress") -> list[str]:
     """What was done and how fast, for a line of its own."""
     seconds = progress.total_s
-    documents = progress.documents + progress.deleted
-    return [
-        f"{documents:,} documents",
-        per_second(documents / seconds) if seconds else "",
+    said = [
+        f"{progress.documents:,} documents",
+        per_second(progress.documents / seconds) if seconds else "",
         f"{progress.passages:,} passages",
         per_second(progress.passages / seconds) if seconds and progress.passages else "",
         f"{progress.tokens / seconds:,.0f} tokens/s" if seconds and progress.tokens else "",
         f"{_share(progress):.0%} of the card's ceiling" if progress.least_s else "",
+        plural(progress.deleted, "deletion") if progress.deleted else "",
     ]
+    return [each for each in said if each]
 
 
 def spent(progress: "Progress") -> str:
@@ -67,10 +68,11 @@ def pace_json(progress: "Progress") -> dict[str, Any]:
     seconds = progress.total_s
     name, _ = _bound(progress) if progress.stage_s else (None, 0.0)
     return {
+        "deletions": progress.deleted,
         "tokens": progress.tokens or None,
         "documents_with_known_tokens": progress.known,
         "token_cache_hits": _known_share(progress),
-        "documents_per_s": _rate(progress.documents + progress.deleted, seconds),
+        "documents_per_s": _rate(progress.documents, seconds),
         "passages_per_s": _rate(progress.passages, seconds),
         "tokens_per_s": _rate(progress.tokens, seconds) or None,
         "ceiling_share": round(_share(progress), 4) if progress.least_s else None,

@@ -171,7 +171,7 @@ def _without(before: "IndexVersion | None", version: "IndexVersion") -> list[Ren
 def _time(progress: "Progress") -> str:
     if not progress.documents:
         return "nothing was left to encode"
-    return f"{duration(progress.total_s)}: {', '.join(filter(None, rates(progress)))}"
+    return f"{duration(progress.total_s)}: {', '.join(rates(progress))}"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lockstep.index.applier import Progress
-from lockstep_indexer.cli.pace import pace_json, rates, spent
+from lockstep_indexer.cli.pace import pace_json, rates, short_rates, spent
 
 STAGES = {"read": 0.5, "split": 1.0, "encode": 97.0, "write": 12.0}
 PROGRESS = Progress(
@@ -19,7 +19,7 @@ PROGRESS = Progress(
 
 
 def test_the_line_tells_every_rate_that_is_known() -> None:
-    assert [each for each in rates(PROGRESS) if each] == [
+    assert rates(PROGRESS) == [
         "4,000 documents",
         "40/s",
         "7,000 passages",
@@ -32,6 +32,16 @@ def test_on_a_card_it_tells_the_share_of_the_ceiling() -> None:
     on_card = Progress(1, 1, documents=1, total_s=100.0, least_s=45.0, stage_s=STAGES)
     assert rates(on_card)[-1] == "45% of the card's ceiling"
     assert pace_json(on_card)["ceiling_share"] == 0.45
+
+
+def test_deletions_are_no_documents() -> None:
+    shrunk = replace(PROGRESS, documents=1000, deleted=500)
+    told = rates(shrunk)
+    assert told[:2] == ["1,000 documents", "10/s"]
+    assert told[-1] == "500 deletions"
+    assert short_rates(shrunk)[0] == "10 docs/s"
+    report = pace_json(shrunk)
+    assert (report["documents_per_s"], report["deletions"]) == (10.0, 500)
 
 
 def test_the_last_line_names_what_bounded_the_build() -> None:
