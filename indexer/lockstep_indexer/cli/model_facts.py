@@ -124,12 +124,14 @@ def _pairs(fields: Json) -> list[tuple[str, object]]:
 
 
 def _queries(fields: Json) -> list[tuple[str, object]]:
+    from lockstep.models.vectors import lower_bound
+
     return _compiled(
         fields,
         name="queries",
         each="a query",
         by_torch="encoded by torch",
-        agreement=lambda found: f"cosine {found.cosine:.5f} or more with",
+        agreement=lambda found: f"cosine {lower_bound(found.cosine, digits=5)} or more with",
     )
 
 

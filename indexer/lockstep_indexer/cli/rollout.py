@@ -106,7 +106,7 @@ def probe_facts(probe: "ProbeReport") -> list[tuple[str, object]]:
         ),
         (
             "encoded again",
-            f"{plural(probe.samples.samples, 'passage')}, cosine ≥ {probe.samples.min_cosine:.4f}",
+            f"{plural(probe.samples.samples, 'passage')}, cosine ≥ {probe.samples.told_cosine}",
         ),
         ("find themselves", found),
     ]

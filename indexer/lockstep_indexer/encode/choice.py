@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lockstep.errors import EncodingFailed
+from lockstep.models.vectors import lower_bound
 from lockstep_indexer.encode.card import require_fp8
 from lockstep_indexer.encode.compiled import CompiledModels
 from lockstep_indexer.encode.numerics import Sample
@@ -41,7 +42,8 @@ class RouteReport:
     refused: tuple[Refusal, ...] = field(default=())
 
     def __str__(self) -> str:
-        told = f"{self.route}; lowest cosine {self.cosine:.6f} over {self.passages} passages"
+        cosine = lower_bound(self.cosine, digits=6)
+        told = f"{self.route}; lowest cosine {cosine} over {self.passages} passages"
         return "; ".join([told, *(f"not {each.route}: {each.reason}" for each in self.refused)])
 
 
@@ -125,7 +127,11 @@ def first_that_agrees(candidates: Candidates, sample: Sample) -> tuple[Route, Ro
                 route.name, cosine, len(sample.tokens), sample.tokens.longest, tuple(refused)
             )
         refused.append(
-            Refusal(name, f"its lowest cosine is {cosine:.6f}; expected {route.min_cosine} or more")
+            Refusal(
+                name,
+                f"its lowest cosine is {lower_bound(cosine, digits=6)}; "
+                f"expected {route.min_cosine} or more",
+            )
         )
     raise EncodingFailed(
         "No way of encoding passages gives the vectors of sentence-transformers: "

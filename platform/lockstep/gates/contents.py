@@ -64,7 +64,7 @@ def _identity(samples: SampleReport, points: int, least: float) -> GateResult:
         Verdict.FAILED if samples.problems else Verdict.PASSED,
         figure=" ".join(samples.problems).removesuffix(".")
         if samples.problems
-        else f"{samples.samples:,} passages encoded again, cosine ≥ {samples.min_cosine:.4f}",
+        else f"{samples.samples:,} passages encoded again, cosine ≥ {samples.told_cosine}",
         threshold=f"cosine ≥ {least} for all",
         detail="" if samples.problems else _power(samples.samples, points),
         measured=samples.to_json(),

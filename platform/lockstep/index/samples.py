@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
+from lockstep.models.vectors import lower_bound
 from lockstep.store.port import (
     BM25,
     DENSE,
@@ -48,10 +49,15 @@ class SampleReport:
     self_found: dict[str, float]  # vector name -> share of passages found by their own vector
     problems: tuple[str, ...]
 
+    @property
+    def told_cosine(self) -> str:
+        """What the sample promises for each of its passages."""
+        return lower_bound(self.min_cosine, digits=4)
+
     def to_json(self) -> Json:
         return {
             "samples": self.samples,
-            "min_cosine": round(self.min_cosine, 6),
+            "min_cosine": float(lower_bound(self.min_cosine, digits=6)),
             "disagreeing": self.disagreeing,
             "self_found": {name: round(share, 4) for name, share in self.self_found.items()},
         }
@@ -181,8 +187,8 @@ def _is_found(point_id: str, ranking: Sequence[Candidate]) -> bool:
 def _cosine_problems(cosines: dict[str, NDArray[np.float64]], least: float) -> list[str]:
     return [
         f"{int((found < least).sum())} of {len(found)} sampled passages, encoded again, do "
-        f"not agree with their stored '{name}' vector: cosine {found.min():.4f} at worst, "
-        f"at least {least} expected."
+        f"not agree with their stored '{name}' vector: cosine "
+        f"{lower_bound(found.min(), digits=4)} at worst, at least {least} expected."
         for name, found in cosines.items()
         if not found.min() >= least
     ]

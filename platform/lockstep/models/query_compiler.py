@@ -27,6 +27,7 @@ from lockstep.models.openvino_form import OpenVinoForm
 from lockstep.models.pair_form import pair_form
 from lockstep.models.torch_form import TorchForm, torch_form
 from lockstep.models.tracing import NotTraceable, traced
+from lockstep.models.vectors import lower_bound
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,9 @@ def _limit(form: TorchForm) -> int:
 
 
 def _disagreement(agreements: Mapping[str, Agreement]) -> str:
-    found = ", ".join(f"{each.cosine:.6f} in {name}" for name, each in agreements.items())
+    found = ", ".join(
+        f"{lower_bound(each.cosine, digits=6)} in {name}" for name, each in agreements.items()
+    )
     return f"its lowest cosine with torch is {found}; expected 0.9999 or more"
 
 

@@ -1,5 +1,7 @@
 """Vectors of length 1, and prefixes of them."""
 
+from decimal import ROUND_FLOOR, Decimal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,3 +49,8 @@ def cosines(left: Vector, right: Vector) -> NDArray[np.float64]:
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         result: NDArray[np.float64] = (a * b).sum(axis=1) / np.where(lengths > 0, lengths, np.nan)
     return result
+
+
+def lower_bound(cosine: float, *, digits: int) -> str:
+    """A cosine as words say it that promise at least so much: never rounded up."""
+    return str(Decimal(str(float(cosine))).quantize(Decimal(10) ** -digits, ROUND_FLOOR))

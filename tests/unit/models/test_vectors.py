@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from lockstep.errors import DimensionMismatch, EncodingFailed
-from lockstep.models.vectors import Vector, normalised, truncated, unusable_rows
+from lockstep.models.vectors import Vector, lower_bound, normalised, truncated, unusable_rows
 
 _NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 _MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=_NUMBERS)
@@ -63,3 +63,15 @@ def test_huge_and_tiny_numbers_keep_their_direction() -> None:
 def test_a_prefix_longer_than_the_vector_is_refused(dims: int) -> None:
     with pytest.raises(DimensionMismatch, match=f"{dims} dimensions.* have 3"):
         truncated(np.ones((1, 3), dtype=np.float32), dims)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "said"), [(0.999976, "0.9999"), (0.9999, "0.9999"), (1.0, "1.0000"), (-1, "-1.0000")]
+)
+def test_a_bound_that_is_said_holds(cosine: float, said: str) -> None:
+    assert lower_bound(cosine, digits=4) == said
+
+
+@given(st.floats(-1, 1), st.integers(1, 8))
+def test_no_bound_is_above_what_it_bounds(cosine: float, digits: int) -> None:
+    assert cosine - 10**-digits <= float(lower_bound(cosine, digits=digits)) <= cosine

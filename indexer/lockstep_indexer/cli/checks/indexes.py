@@ -33,7 +33,7 @@ def index(workspace: Workspace, version: IndexVersion) -> Iterator[Check]:
         yield good(
             name,
             f"{version.state.value}, {plural(report.documents, 'document')} and "
-            f"{plural(report.points, 'passage')} agree, cosine ≥ {report.samples.min_cosine:.4f}",
+            f"{plural(report.points, 'passage')} agree, cosine ≥ {report.samples.told_cosine}",
         )
     if lag := workspace.applier.lag(version.corpus, version.number):
         yield warn(
