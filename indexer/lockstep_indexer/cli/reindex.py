@@ -29,15 +29,18 @@ from lockstep_indexer.cli.engine_options import (
 from lockstep_indexer.cli.gates import showing_gates
 from lockstep_indexer.cli.options import ROLLING_OUT, CorpusArgument, command
 from lockstep_indexer.cli.pace import pace_json, rates, spent
-from lockstep_indexer.cli.render import duration, facts, next_step, note
+from lockstep_indexer.cli.render import facts, next_step, note
 from lockstep_indexer.cli.rollout import probe_facts, swap_json, swap_rendered
 from lockstep_indexer.cli.session import Json, Session
+from lockstep_indexer.cli.stage_times import StageTimes, told
 from lockstep_indexer.cli.status import version_json
 
 if TYPE_CHECKING:
     from lockstep.index.applier import Progress
     from lockstep.index.versions import IndexVersion
     from lockstep_indexer.build.reindex import Reindexed
+
+_LOADING = "loading the model"
 
 
 def reindex(
@@ -80,14 +83,21 @@ def reindex(
         fp8=fp8,
     )
     chosen = chosen_engine(engine, ray_address, workers)
+    times = StageTimes()
+    times.begin(_LOADING)
     with session.workspace() as workspace, session.bars() as bars, showing_gates(session):
         workspace.corpora.info(corpus)  # a wrong name is said before a model is loaded
-        bars.stage("loading the model")
+        bars.stage(_LOADING)
         version = resolve_or_add(workspace, model)
         late = late_interaction_of(workspace, late_interaction)
         options = replace(options, late_interaction=late)
         workspace.encoders.get(version.ref)
-        listener = Listener(stage=bars.stage, progress=bars.applied)
+
+        def begin(stage: str) -> None:
+            times.begin(stage)
+            bars.stage(stage)
+
+        listener = Listener(stage=begin, progress=bars.applied)
         live = next(iter(workspace.catalog.in_state(corpus, State.LIVE)), None)
         with chosen.reached(workspace.settings):
             result = build(
@@ -99,10 +109,11 @@ def reindex(
                 listener=listener,
                 make_engine=chosen.make,
             )
-    session.show(_json(result), *_rendered(result), *_without(live, result.version))
+    parts = times.seconds()
+    session.show(_json(result, parts), *_rendered(result, parts), *_without(live, result.version))
 
 
-def _json(result: "Reindexed") -> Json:
+def _json(result: "Reindexed", parts: dict[str, float]) -> Json:
     progress = result.progress
     return {
         "corpus": result.version.corpus,
@@ -110,6 +121,8 @@ def _json(result: "Reindexed") -> Json:
         "resumed": result.resumed,
         "documents": progress.documents,
         "passages": progress.passages,
+        "total_seconds": round(sum(parts.values()), 3),
+        "parts": {stage: round(seconds, 3) for stage, seconds in parts.items()},
         "seconds": round(progress.total_s, 3),
         "encode_seconds": round(progress.encode_s, 3),
         "encoded_by": result.encoded_by,
@@ -119,10 +132,10 @@ def _json(result: "Reindexed") -> Json:
     }
 
 
-def _rendered(result: "Reindexed") -> list[RenderableType]:
+def _rendered(result: "Reindexed", parts: dict[str, float]) -> list[RenderableType]:
     version, progress = result.version, result.progress
     prefilter, late = version.spec.prefilter_dim, version.spec.late_interaction
-    parts: list[RenderableType] = [
+    shown: list[RenderableType] = [
         Text.assemble(
             ("✓ ", "good"),
             (version.collection, "name"),
@@ -136,7 +149,8 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
                     "passages",
                     f"{result.probe.points:,} of at most {version.spec.window_tokens} tokens",
                 ),
-                ("time", _time(progress)),
+                ("time", told(parts)),
+                ("encoding", _encoding(progress)),
                 ("stages", spent(progress)),
                 ("encoded by", result.encoded_by),
                 ("prefilter", f"{prefilter} dimensions" if prefilter else "none"),
@@ -147,9 +161,9 @@ def _rendered(result: "Reindexed") -> list[RenderableType]:
         ),
     ]
     if result.swap is not None:
-        return [*parts, *swap_rendered(result.swap)]
+        return [*shown, *swap_rendered(result.swap)]
     return [
-        *parts,
+        *shown,
         next_step(f"lockstep promote {version.corpus} {version.number}", "Make it live"),
     ]
 
@@ -168,10 +182,10 @@ def _without(before: "IndexVersion | None", version: "IndexVersion") -> list[Ren
     return [note(f"{before.label} {what}; {version.label} does not.") for what in said]
 
 
-def _time(progress: "Progress") -> str:
+def _encoding(progress: "Progress") -> str:
     if not progress.documents:
         return "nothing was left to encode"
-    return f"{duration(progress.total_s)}: {', '.join(rates(progress))}"
+    return ", ".join(rates(progress))
 
 
 def add_to(app: typer.Typer) -> None:
