@@ -127,7 +127,7 @@ def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(
     assert known == [0, DOCUMENTS - 2]
     assert planned() == 1
     without = begun(workspace)
-    assert applied(workspace, without, LocalEngine(fast, 32, BATCH)).known == 0
+    assert applied(workspace, without, LocalEngine(fast, 32, BATCH)).known is None
     expected = contents(workspace, without)
     for generation in built:
         assert_same(contents(workspace, generation), expected)

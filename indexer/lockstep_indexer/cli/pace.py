@@ -99,8 +99,8 @@ def _rate(count: int, seconds: float) -> float | None:
 
 
 def _known_share(progress: "Progress") -> float | None:
-    """Of the documents; None where no tokens were asked for."""
-    if not progress.tokens or not progress.documents:
+    """Of the documents; None where no cache was asked for their tokens."""
+    if progress.known is None or not progress.tokens or not progress.documents:
         return None
     return round(progress.known / progress.documents, 4)
 

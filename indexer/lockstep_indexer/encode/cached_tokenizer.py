@@ -41,6 +41,11 @@ class CachedTokenizer:
         self._family = family_of(splitter, tokenizer, model)
         cache.start(self._family)
 
+    @property
+    def asks_cache(self) -> bool:
+        """Whether there is a cache at all."""
+        return self._cache.is_on
+
     def passages_and_tokens(
         self, documents: Sequence[Document]
     ) -> tuple[list[list[Passage]], Tokens]:

@@ -59,6 +59,10 @@ class TokenCache:
         """A workspace's."""
         return cls(folder_of(settings), int(settings.token_cache_gb * 1e9))
 
+    @property
+    def is_on(self) -> bool:
+        return self._max_bytes > 0
+
     def start(self, family: Family) -> None:
         """Say that a model version uses this family from now on."""
         self._write(lambda file: enter(file, family))

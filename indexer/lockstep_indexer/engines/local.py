@@ -32,7 +32,7 @@ class _Split:
 class _Tokenized:
     split: _Split
     tokens: Tokens | None
-    known: int = 0
+    known: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,4 +128,5 @@ def _remembered(
         with timings.of(TOKENS):
             passages, tokens = tokenizer.passages_and_tokens(documents_of(changes))
         split = _Split(changes, [passage for each in passages for passage in each], timings)
-        yield _Tokenized(split, tokens, known=tokenizer.hits - before)
+        known = tokenizer.hits - before if tokenizer.asks_cache else None
+        yield _Tokenized(split, tokens, known=known)

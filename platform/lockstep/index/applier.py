@@ -33,7 +33,7 @@ class Progress:
     deleted: int = 0
     passages: int = 0
     tokens: int = 0  # 0 where nobody counts them
-    known: int = 0  # documents whose tokens were known from before
+    known: int | None = None  # documents whose tokens were known from before; None: nobody asked
     total_s: float = 0.0
     stage_s: Mapping[str, float] = field(default_factory=dict)  # of work in each stage
     least_s: float = 0.0  # of encoding at the card's ceiling; 0 where that is unknown
@@ -54,7 +54,7 @@ class Progress:
             deleted=self.deleted + deleted,
             passages=self.passages + len(built.passages),
             tokens=self.tokens + built.tokens,
-            known=self.known + built.known,
+            known=_sum(self.known, built.known),
             total_s=total_s,
             stage_s=timings.seconds,
             least_s=self.least_s + built.least_s,
@@ -71,7 +71,7 @@ class Progress:
             deleted=self.deleted + later.deleted,
             passages=self.passages + later.passages,
             tokens=self.tokens + later.tokens,
-            known=self.known + later.known,
+            known=_sum(self.known, later.known),
             total_s=self.total_s + later.total_s,
             stage_s=timings.seconds,
             least_s=self.least_s + later.least_s,
@@ -195,6 +195,11 @@ class Applier:
         changed = [document_id for document_id, seq in seqs.items() if seq > last]
         if changed:
             self.store.delete(version.collection, _of_documents(changed, up_to=last))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """None where neither was counted."""
+    return one if other is None else other + (one or 0)
 
 
 def _number(points: Points, changes: Sequence[Change]) -> None:

@@ -20,7 +20,7 @@ class Built:
     points: Iterable[Points]  # of all passages, in portions; to be gone through once
     timings: Timings  # complete once `points` is exhausted
     tokens: int = 0  # that the model read; 0 where nobody counted
-    known: int = 0  # documents whose tokens were known from before
+    known: int | None = None  # documents whose tokens were known from before; None: nobody asked
     least_s: float = 0.0  # what encoding takes on this card at its ceiling; 0 where that is unknown
 
 

@@ -54,6 +54,16 @@ def test_the_last_line_names_what_bounded_the_build() -> None:
     assert pace_json(by_library)["token_cache_hits"] is None
 
 
+def test_without_a_cache_nothing_is_said_of_one() -> None:
+    uncached = replace(PROGRESS, known=None)
+    assert spent(uncached).endswith("busy 97%")
+    report = pace_json(uncached)
+    assert report["token_cache_hits"] is None
+    assert report["documents_with_known_tokens"] is None
+    assert Progress(1, 1).then(uncached).known is None
+    assert PROGRESS.then(uncached).known == 3000
+
+
 def test_json_has_the_same() -> None:
     report = pace_json(PROGRESS)
     assert report["bound_by"] == "encode"
