@@ -46,9 +46,11 @@ fix: $(VENV)/.ready  ## format, and mend what ruff can
 bench: $(VENV)/.ready  ## the benchmarks; DATA=folder of BEIR collections
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
-bench-encode: $(VENV)/.ready  ## passages to vectors, beside the library's encode; MODEL, TEXTS, DATA, ALL=1, COMPILE=1, FP8=1, SERVER=URL
+bench-encode: $(VENV)/.ready  ## passages to vectors, beside the library's encode; MODEL, TEXTS, DATA, COLLECTION, DEVICE, ROUNDS, ALL=1, COMPILE=1, FP8=1, SERVER=URL, SERVER_MODEL
 	$(BIN)/python -m benchmarks.encode $(if $(MODEL),--model $(MODEL)) $(if $(TEXTS),--texts $(TEXTS)) \
-		$(if $(DATA),--data $(DATA)) $(if $(ALL),--all) $(if $(COMPILE),--compile) $(if $(FP8),--fp8) $(if $(SERVER),--server $(SERVER))
+		$(if $(DATA),--data $(DATA)) $(if $(ALL),--all) $(if $(COMPILE),--compile) $(if $(FP8),--fp8) $(if $(SERVER),--server $(SERVER)) \
+		$(if $(SERVER_MODEL),--server-model $(SERVER_MODEL)) $(if $(DEVICE),--device $(DEVICE)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(COLLECTION),--collection $(COLLECTION))
 
 crash: $(VENV)/.ready  ## kill -9 at every moment, restart, check; CYCLES, SEED, DATABASE=postgresql, ENGINE=stand-in or URL
 	$(BIN)/python -m crash --cycles $(CYCLES) --seed $(SEED) --database $(DATABASE) --engine $(ENGINE)

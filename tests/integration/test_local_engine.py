@@ -119,7 +119,7 @@ def test_the_next_model_with_the_tokenizer_finds_its_tokens_made(
 
     assert planned() == 0
     built: list[Generation] = []
-    known: list[int] = []
+    known: list[int | None] = []
     for _ in range(2):
         built.append(begun(workspace))
         engine = choosing.local_engine(workspace, built[-1])
