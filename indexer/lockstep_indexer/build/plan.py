@@ -218,7 +218,7 @@ def _known(
         return 0.0
     splitter = splitter_for(model.encoder, spec.window_tokens)
     family = family_of(splitter, encoding.tokenizer, model.version.digest)
-    with TokenCache.of(settings) as cache:
+    with TokenCache.to_read(folder_of(settings)) as cache:
         return len(cache.get(family, list(hashes))) / len(hashes)
 
 

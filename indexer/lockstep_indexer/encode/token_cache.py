@@ -42,15 +42,23 @@ class TokenCache:
     the log, and the cache does without. 0 bytes keep nothing.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, *, spare_bytes: int = SPARE_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        *,
+        spare_bytes: int = SPARE_BYTES,
+        read_only: bool = False,
+    ) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._spare_bytes = spare_bytes
         self._opened_at = time.time()
         self._path: Path | None = None
         self._file: TokenFile | None = None
-        self._writes = True
-        self._replaced = False
+        self._read_only = read_only
+        self._writes = not read_only
+        self.damaged = False  # whether a file has been found to be
         if max_bytes > 0:
             self._open()
 
@@ -58,6 +66,11 @@ class TokenCache:
     def of(cls, settings: Settings) -> Self:
         """A workspace's."""
         return cls(folder_of(settings), int(settings.token_cache_gb * 1e9))
+
+    @classmethod
+    def to_read(cls, folder: Path) -> Self:
+        """What is there, whatever its size: nothing is made, replaced or dropped."""
+        return cls(folder, 1 << 62, read_only=True)
 
     @property
     def is_on(self) -> bool:
@@ -101,6 +114,9 @@ class TokenCache:
         self.close()
 
     def _open(self) -> None:
+        if self._read_only:
+            self._open_to_read()
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path = newest_path(self._folder) or following_path(self._folder, None)
@@ -108,6 +124,15 @@ class TokenCache:
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
         self._try(self._fit, None)
+
+    def _open_to_read(self) -> None:
+        self._path = newest_path(self._folder)
+        if self._path is None:
+            return
+        try:
+            self._file = TokenFile(self._path, None)
+        except sqlite3.Error as error:
+            self._failed(error)
 
     def _fit(self, file: TokenFile) -> None:
         """Down to a limit that has been lowered."""
@@ -164,14 +189,15 @@ class TokenCache:
     def _failed(self, error: Exception) -> None:
         """Begin a new file in place of a damaged one; else do without from now on."""
         self.close()
-        if not is_damaged(error) or self._path is None or self._replaced:
+        again = self.damaged
+        self.damaged |= is_damaged(error)
+        if not is_damaged(error) or self._path is None or again or self._read_only:
             logger.warning(
                 "The token cache in %s cannot be used (%s); everything is tokenized.",
                 self._folder,
                 error,
             )
             return
-        self._replaced = True
         logger.warning(
             "The token cache %s is damaged (%s); a new one takes its place.", self._path, error
         )

@@ -1,5 +1,6 @@
 """The file of the token cache: an SQLite database in a folder of its own."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ BUSY_TIMEOUT_S = 10
 
 PAGE_BYTES = 4096
 
+_NAME = re.compile(r"v(\d+)-(\d+)\.db")  # layout and number; other files are somebody else's
 _LAYOUT = 1  # of the tables; files of another layout are left alone until gc finds them
 
 # A commit outlives the process and not a power cut, after which only the last ones are missing.
@@ -38,15 +40,22 @@ _SCHEMA = (
 class TokenFile:
     """One database of a folder; nothing but it is in use. Raises sqlite3.Error throughout."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int | None) -> None:
+        """Without a limit it is only read, and nothing of it changes."""
         self.path = path
+        read_only = max_bytes is None
         self.connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            f"{path.absolute().as_uri()}?mode=ro" if read_only else path,
+            uri=read_only,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
         )
         self.connection.text_factory = _text
         try:
-            self._prepare()
-            self.limit(max_bytes)
+            if max_bytes is not None:
+                self._prepare()
+                self.limit(max_bytes)
         except sqlite3.Error:
             self.connection.close()
             raise
@@ -115,7 +124,18 @@ def table(family: int) -> str:
 
 
 def newest_path(folder: Path) -> Path | None:
-    return max(folder.glob(f"v{_LAYOUT}-*.db"), default=None)
+    ours = [path for path in files(folder) if _numbers(path)[0] == _LAYOUT]
+    return max(ours, key=_numbers, default=None)
+
+
+def files(folder: Path) -> list[Path]:
+    """The databases of token caches, of whichever layout."""
+    return [path for path in folder.glob("v*.db") if _NAME.fullmatch(path.name)]
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    layout, number = path.stem.removeprefix("v").split("-")
+    return int(layout), int(number)
 
 
 def following_path(folder: Path, path: Path | None) -> Path:
@@ -124,7 +144,7 @@ def following_path(folder: Path, path: Path | None) -> Path:
     A damaged file is not replaced under its own name, which other processes may still be using:
     SQLite would take their write-ahead log for that of the new one.
     """
-    number = 0 if path is None else int(path.stem.rpartition("-")[2])
+    number = 0 if path is None else _numbers(path)[1]
     return folder / f"v{_LAYOUT}-{number + 1:05}.db"
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from lockstep_indexer.encode.token_file import TokenFile, delete, table
+from lockstep_indexer.encode.token_file import TokenFile, delete, files, table
 
 _UNWANTED = "key NOT IN (SELECT key FROM temp.wanted)"
 
@@ -16,6 +16,7 @@ class Forgotten:
     families: int = 0
     documents: int = 0  # of the families that stay
     freed_bytes: int = 0
+    damaged: bool = False  # a new, empty file takes the place of what could not be read
 
 
 def forget(file: TokenFile, models: Set[str], keys: Iterable[int], *, dry_run: bool) -> Forgotten:
@@ -73,6 +74,6 @@ def _sums(connection: sqlite3.Connection, family: int, condition: str) -> tuple[
 
 def _delete_left_over(file: TokenFile) -> None:
     """Files that were damaged, or of another layout, and that their process could not delete."""
-    for path in file.path.parent.glob("v*-*.db"):
+    for path in files(file.path.parent):
         if path != file.path:
             delete(path)

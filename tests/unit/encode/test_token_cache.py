@@ -277,3 +277,43 @@ class TestProcesses:
         assert told.count("stops growing") == 1
         with opened(folder) as cache:
             assert 0 < stored(cache, range(2000)) < 2000
+
+
+class TestStrayFiles:
+    def test_they_are_neither_opened_nor_deleted(self, folder: Path) -> None:
+        with opened(folder) as cache:
+            put(cache, range(5))
+        stray = [folder / name for name in ("v1-old.db", "v1-99999999.db.bak", "vx-1.db")]
+        for path in stray:
+            path.write_text("of somebody")
+        with opened(folder) as cache:
+            assert stored(cache, range(5)) == 5
+            cache.forget(set(), [])
+        assert all(path.read_text() == "of somebody" for path in stray)
+
+
+class TestReadOnly:
+    def test_nothing_is_changed(self, folder: Path) -> None:
+        with opened(folder) as cache:
+            put(cache, range(600))
+        before = (folder / "v1-00001.db").read_bytes()
+        with TokenCache.to_read(folder) as cache:
+            put(cache, range(600, 700))
+            cache.start(Family("another", "a model"))
+            assert stored(cache, range(700)) == 600
+        assert (folder / "v1-00001.db").read_bytes() == before
+
+    def test_a_damaged_file_stays(self, folder: Path, warnings: Callable[[], list[str]]) -> None:
+        with opened(folder) as cache:
+            put(cache, range(500))
+        damage(folder / "v1-00001.db", "cut off")
+        with TokenCache.to_read(folder) as cache:
+            assert stored(cache, range(500)) == 0
+            assert cache.damaged
+        assert [path.name for path in folder.glob("*.db")] == ["v1-00001.db"]
+        assert len(warnings()) == 1
+
+    def test_no_folder_is_made(self, folder: Path) -> None:
+        with TokenCache.to_read(folder) as cache:
+            assert stored(cache, range(5)) == 0
+        assert not folder.exists()
