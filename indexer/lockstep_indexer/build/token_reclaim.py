@@ -1,6 +1,7 @@
 """What the token cache need not keep any longer."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lockstep.bootstrap import Workspace
 from lockstep.corpus.change_log import Corpora
@@ -18,8 +19,9 @@ def forget_tokens(workspace: Workspace, *, dry_run: bool) -> Forgotten:
         return Forgotten()
     kept = workspace.settings.token_cache_gb > 0
     models = {version.digest for version in workspace.models.list()} if kept else set()
-    with TokenCache(folder, _UNLIMITED) as cache:
-        return cache.forget(models, _hashes(workspace.corpora), dry_run=dry_run)
+    with TokenCache.to_read(folder) if dry_run else TokenCache(folder, _UNLIMITED) as cache:
+        forgotten = cache.forget(models, _hashes(workspace.corpora), dry_run=dry_run)
+        return replace(forgotten, damaged=cache.damaged)
 
 
 def _hashes(corpora: Corpora) -> Iterator[str]:

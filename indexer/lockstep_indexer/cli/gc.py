@@ -1,7 +1,7 @@
 """`lockstep gc`: drops what a corpus no longer needs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,59 +70,86 @@ def gc(
         "trainings": [training.to_json() for training in trainings],
         "evaluations": {"freed_bytes": evaluations},
     }
-    rendered = _collected(collected, left, freed, dry_run=dry_run)
-    rendered += _forgotten(forgotten, dry_run=dry_run)
-    rendered += _trainings(trainings, dry_run=dry_run)
-    session.show(document, *rendered, *_cleared(evaluations, dry_run=dry_run))
+    reports = [
+        *_versions(collected, freed),
+        *_forgotten(forgotten),
+        *_trainings(trainings),
+        *_cleared(evaluations),
+    ]
+    rendered = _would(reports) if dry_run else _did(reports)
+    session.show(document, *rendered, *_soaking(collected, left))
 
 
-def _collected(
-    collected: "Collected", left: Sequence[str], freed: int | None, *, dry_run: bool
-) -> list[RenderableType]:
+@dataclass(frozen=True)
+class _Report:
+    """One thing that is dropped, or would be."""
+
+    what: str
+    freed: int = 0
+    verb: str = "drop"
+    past: str = "Dropped"
+
+
+def _would(reports: Sequence[_Report]) -> list[RenderableType]:
+    if not reports:
+        return [note("Would drop nothing.")]
+    told = [
+        note(f"Would {each.verb} {each.what}{_space(' and free {}', each)}.") for each in reports
+    ]
+    return [*told, note("Nothing has changed.")]
+
+
+def _did(reports: Sequence[_Report]) -> list[RenderableType]:
+    if not reports:
+        return [done("Dropped nothing")]
+    return [done(f"{each.past} {each.what}{_space('; {} freed', each)}") for each in reports]
+
+
+def _space(text: str, report: _Report) -> str:
+    return text.format(megabytes(report.freed)) if report.freed else ""
+
+
+def _versions(collected: "Collected", freed: int | None) -> list[_Report]:
     dropped = collected.dropped
+    if not dropped:
+        return []
     names = ", ".join(f"{version.label} ({version.model_ref})" for version in dropped)
-    what = f"{plural(len(dropped), 'index version')}: {names}" if dropped else "nothing"
-    if dry_run:
-        space = f" and free {megabytes(freed)}" if freed else ""
-        parts: list[RenderableType] = [note(f"Would drop {what}{space}. Nothing has changed.")]
-    else:
-        space = f"; {megabytes(freed)} freed" if freed else ""
-        parts = [done(f"Dropped {what}{space}")]
+    return [_Report(f"{plural(len(dropped), 'index version')}: {names}", freed or 0)]
+
+
+def _soaking(collected: "Collected", left: Sequence[str]) -> list[RenderableType]:
+    parts: list[RenderableType] = []
     for version, more in zip(collected.soaking, left, strict=True):
         text = f"{version.label} ({version.model_ref}) stays ready for a rollback, for {more} more"
         parts.append(next_step(f"lockstep gc {version.corpus} --now", f"{text}; to drop it anyway"))
     return parts
 
 
-def _forgotten(forgotten: "Forgotten", *, dry_run: bool) -> list[RenderableType]:
-    if forgotten == type(forgotten)():
-        return []
-    what = (
-        f"{plural(forgotten.documents, 'document')} and {plural(forgotten.families, 'tokenizer')}"
-    )
-    space = megabytes(forgotten.freed_bytes)
-    if dry_run:
-        return [note(f"Would drop the cached tokens of {what} and free {space}.")]
-    return [done(f"Dropped the cached tokens of {what}; {space} freed")]
+def _forgotten(forgotten: "Forgotten") -> list[_Report]:
+    reports: list[_Report] = []
+    if forgotten.damaged:
+        what = "the damaged token cache by an empty one"
+        reports.append(_Report(what, verb="replace", past="Replaced"))
+    counts = ((forgotten.documents, "document"), (forgotten.families, "tokenizer"))
+    if told := " and ".join(plural(count, noun) for count, noun in counts if count):
+        reports.append(_Report(f"the cached tokens of {told}", forgotten.freed_bytes))
+    elif forgotten.freed_bytes:
+        reports.append(_Report("unused space of the token cache", forgotten.freed_bytes))
+    return reports
 
 
-def _trainings(dropped: "Sequence[Interrupted]", *, dry_run: bool) -> list[RenderableType]:
+def _trainings(dropped: "Sequence[Interrupted]") -> list[_Report]:
     if not dropped:
         return []
     names = ", ".join(training.name for training in dropped)
     what = f"{plural(len(dropped), 'interrupted training')} ({names})"
-    space = megabytes(sum(training.size for training in dropped))
-    if dry_run:
-        return [note(f"Would drop {what} and free {space}.")]
-    return [done(f"Dropped {what}; {space} freed")]
+    return [_Report(what, sum(training.size for training in dropped))]
 
 
-def _cleared(size: int, *, dry_run: bool) -> list[RenderableType]:
+def _cleared(size: int) -> list[_Report]:
     if not size:
         return []
-    if dry_run:
-        return [note(f"Would remove what killed evaluations left: {megabytes(size)}.")]
-    return [done(f"Removed what killed evaluations left; {megabytes(size)} freed")]
+    return [_Report("what killed evaluations left", size, verb="remove", past="Removed")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterable, Set
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from lockstep_indexer.encode.token_file import TokenFile, delete, files, table
 
@@ -39,6 +41,15 @@ def forget(file: TokenFile, models: Set[str], keys: Iterable[int], *, dry_run: b
     file.shrink()
     _delete_left_over(file)
     return Forgotten(len(others), documents, max(0, before - file.used_bytes()))
+
+
+def look(path: Path) -> None:
+    """Read a little of each family; a file that was cut short shows. Raises sqlite3.Error."""
+    with closing(TokenFile(path, None).connection) as connection:
+        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            return  # empty: whoever writes next begins it
+        for (family,) in connection.execute("SELECT id FROM families").fetchall():
+            connection.execute(f"SELECT record FROM {table(family)} LIMIT 1").fetchall()
 
 
 def _families(connection: sqlite3.Connection, models: Set[str]) -> tuple[list[int], list[int]]:

@@ -24,6 +24,7 @@ def check_all(settings: Settings, command: str, corpus: str | None = None) -> It
     yield machine.disk(settings)
     yield from machine.trainings(settings)
     yield from machine.evaluations(settings)
+    yield from machine.token_cache(settings)
     found = list(_guarded("database", partial(storage.database, settings)))
     yield from found
     if any(check.level is Level.BAD for check in found):

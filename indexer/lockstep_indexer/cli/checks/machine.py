@@ -1,6 +1,7 @@
 """This machine: the versions of packages, and the disk."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -10,6 +11,9 @@ from lockstep.settings import Settings
 from lockstep_indexer.build.reclaim import used_bytes
 from lockstep_indexer.cli.checks.check import Check, bad, good, warn
 from lockstep_indexer.cli.render import duration, megabytes
+from lockstep_indexer.encode.token_cache import folder_of
+from lockstep_indexer.encode.token_file import is_damaged, newest_path
+from lockstep_indexer.encode.token_upkeep import look
 from lockstep_indexer.evaluate.scratch import left_behind
 from lockstep_indexer.train.runs import KEPT_S, interrupted
 
@@ -74,6 +78,24 @@ def evaluations(settings: Settings) -> Iterator[Check]:
     if size := left_behind(settings):
         message = f"killed evaluations left {megabytes(size)} behind"
         yield warn("evaluations", message, "lockstep gc CORPUS")
+
+
+def token_cache(settings: Settings) -> Iterator[Check]:
+    """Whether it can be read; builds do without it, and take longer."""
+    path = newest_path(folder_of(settings))
+    if path is None:
+        return
+    try:
+        look(path)
+    except sqlite3.Error as error:
+        if is_damaged(error):
+            message = f"'{path}' is damaged ({error}); documents are tokenized again"
+            yield warn("token cache", message, "lockstep gc CORPUS")
+        else:
+            message = f"'{path}' cannot be read now ({error})"
+            yield warn("token cache", message, "Check who may read it and who else has it open.")
+        return
+    yield good("token cache", f"{megabytes(path.stat().st_size)}, can be read")
 
 
 def _taken(used: int) -> str:
