@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _ODD = ("🙂🙃🚀", "\x00\x07\x1b[0m\u200b\ufeff", "a\n\n\tb", "wing " * 300)
+_MOST_SPECIAL = 16  # some tokenizers have hundreds that are reserved and not used
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Sample:
 
         Raises EncodingFailed where it has no vector for any of them.
         """
-        texts = [*all_lengths(min(longest, tokenizer.max_tokens)), *_ODD]
+        lengths = all_lengths(min(longest, tokenizer.max_tokens))
+        texts = [*lengths, *_ODD, *_with_special_tokens(model)]
         if min(longest, tokenizer.max_tokens) > MAX_MEASURED_TOKENS:
             texts.append("wing of an aircraft " * longest)
         tokens = tokenizer.tokens(texts)
@@ -56,6 +58,14 @@ class Sample:
         if found.shape != self.expected.shape:
             return -1.0
         return float(np.nan_to_num(cosines(found, self.expected), nan=-1.0).min())
+
+
+def _with_special_tokens(model: "SentenceTransformer") -> list[str]:
+    """Texts that hold the tokenizer's own: padding in the middle of a text, and nothing else."""
+    tokenizer: Any = model.tokenizer
+    special = tokenizer.all_special_tokens[:_MOST_SPECIAL]
+    padding = [tokenizer.pad_token] if tokenizer.pad_token else []
+    return [" ".join(f"the {token} token" for token in [*padding, *special]), *padding]
 
 
 def _encoded(model: "SentenceTransformer", prompt: str, texts: Sequence[str]) -> Vector:

@@ -100,11 +100,11 @@ class PackedRoute:
             starts[1:] - starts[:-1],
             output_size=last - first,
         )
-        positions = torch.arange(last - first, device=self._device) - starts[rows]
+        ids = slab.ids[first:last].long()
         return self._pooled(
             {
-                "input_ids": slab.ids[first:last].long()[None],
-                "position_ids": (positions + self._parts.first_position)[None],
+                "input_ids": ids[None],
+                "position_ids": _positions(ids, starts, rows, self._parts.padding_id)[None],
                 "cu_seq_lens_q": starts,
                 "cu_seq_lens_k": starts,
                 "max_length_q": longest,
@@ -149,3 +149,19 @@ class PackedRoute:
         self._slabs.await_loaded()
         self._batch(slab, 0, count)
         return count * length
+
+
+def _positions(
+    ids: torch.Tensor, starts: torch.Tensor, rows: torch.Tensor, padding_id: int | None
+) -> torch.Tensor:
+    """(tokens,): each token's position in its passage.
+
+    Where there is a `padding_id`, tokens of that id have it as their position, and the others count
+    on from it: the first of a passage has the next.
+    """
+    if padding_id is None:
+        return torch.arange(len(ids), device=ids.device) - starts[rows]
+    counted = (ids != padding_id).long()
+    until = torch.cumsum(counted, 0)  # the tokens counted up to each, those of passages before too
+    before = (until - counted)[starts[:-1]]  # (passages,)
+    return (until - before[rows]) * counted + padding_id

@@ -27,7 +27,7 @@ class Parts:
     middle: tuple[Any, ...]  # what is between it and the pooling
     pooling: Any
     tail: tuple[Any, ...]
-    first_position: int  # of a passage's first token
+    padding_id: int | None  # the token that positions leave out; None where all are counted
 
     @classmethod
     def of(cls, model: "SentenceTransformer") -> "Parts":
@@ -46,7 +46,7 @@ class Parts:
             raise NotPackable(f"it has {len(at)} pooling modules and {unknown or 'no others'}")
         _check_transformer(first)
         before, after = rest[: at[0]], rest[at[0] + 1 :]
-        return cls(first, tuple(before), rest[at[0]], tuple(after), _first_position(first.model))
+        return cls(first, tuple(before), rest[at[0]], tuple(after), _padding_id(first.model))
 
 
 def shared_copy(model: "SentenceTransformer") -> "SentenceTransformer":
@@ -83,14 +83,17 @@ def _check_transformer(first: Any) -> None:
         raise NotPackable(f"{type(inner).__name__} has an attention of its own")
 
 
-def _first_position(inner: torch.nn.Module) -> int:
-    """RoBERTa and its family count positions from the padding token's id on."""
+def _padding_id(inner: torch.nn.Module) -> int | None:
+    """RoBERTa and its family count positions by the tokens that are no padding, wherever it stands.
+
+    Source: RobertaEmbeddings.create_position_ids_from_input_ids in transformers.
+    """
     for module in inner.modules():
         padding = getattr(module, "padding_idx", None)
         table = getattr(module, "position_embeddings", None)
         if isinstance(padding, int) and isinstance(table, torch.nn.Embedding):
-            return padding + 1
-    return 0
+            return padding
+    return None
 
 
 def use_packed_attention(inner: Any) -> None:

@@ -1,5 +1,6 @@
 """The fastest route that agrees is taken; what disagrees or fails is passed over and named."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ def test_a_card_that_cannot_hold_the_model_leaves_it_to_the_processor(
     assert {each.reason for each in report.refused} == {
         "OutOfMemoryError: CUDA out of memory. Tried to allocate 90.00 MiB"
     }
+
+
+def test_the_sample_has_the_special_tokens_of_the_models_own_tokenizer(
+    model: Any, sample: Sample
+) -> None:
+    """A text may hold them: `<pad>` in documentation is the padding token itself."""
+    inside = {int(each) for row in range(len(sample.tokens)) for each in inner(sample.tokens, row)}
+    assert {model.tokenizer.pad_token_id, model.tokenizer.mask_token_id} <= inside
+
+
+def inner(tokens: Tokens, row: int) -> Sequence[int]:
+    """Without what a tokenizer puts around each text."""
+    return tokens.passage(row).tolist()[1:-1]
 
 
 def test_without_a_route_that_agrees_there_is_no_encoder(model: Any, sample: Sample) -> None:

@@ -54,6 +54,20 @@ def test_each_family_gives_its_own_vectors(
     assert len({row.tobytes() for row in packed.encode(tokens)}) == len(set(_TEXTS))
 
 
+@pytest.mark.parametrize(("family", "pooling"), _FAMILIES)
+def test_special_tokens_in_a_text_count_as_they_do_in_the_library(
+    tmp_path: Path, family: str, pooling: str | Sequence[str]
+) -> None:
+    """RoBERTa's positions leave out the padding token wherever it stands; attention does not."""
+    texts = ["the [PAD] token", "[PAD]", "[PAD] [PAD] wing [MASK] of [PAD]", "wing of a plane"]
+    model: Any = load_model(family_model(tmp_path, family, pooling=pooling), device="cpu")
+    tokens = PassageTokenizer(model, "", 64).tokens(texts)
+    assert model.tokenizer.pad_token_id in tokens.passage(0)
+    expected = library(model, "", texts)
+    for route in (PackedRoute(model), PackedRoute(model, budget=Budget(8)), PaddedRoute(model)):
+        assert cosines(route.encode(tokens), expected).min() > 1 - 1e-6
+
+
 def on_meta(tokens: Tokens) -> Slab:
     arrays = (tokens.ids, tokens.offsets)
     return Slab(tokens, *(torch.from_numpy(each).to("meta") for each in arrays))
