@@ -14,7 +14,7 @@ from workspaces import CORPUS, new_root
 
 from lockstep.bootstrap import Workspace, open_workspace
 from lockstep.corpus.documents import Change
-from lockstep.errors import EncodingFailed
+from lockstep.errors import EncodingFailed, InvalidInput
 from lockstep.index.applier import Progress
 from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
@@ -159,6 +159,7 @@ class Broken:
     encoding: Encoding
     step: str
     told: str = "broken"
+    in_fp8: bool = False
     calls: int = 0
 
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
@@ -314,6 +315,33 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     )
     applied(workspace, whole, choosing.local_engine(workspace, whole))
     assert_same(contents(workspace, whole), contents(workspace, resumed))
+
+
+class InFp8(ByLibrary):
+    """As far as a build can see."""
+
+    in_fp8 = True
+
+
+def test_only_eight_bits_that_were_used_loosen_what_checks_ask_for(workspace: Workspace) -> None:
+    """A build that goes on by another route keeps what was encoded in them."""
+    model, options = workspace.models.resolve("tiny@1"), SpecOptions(fp8=True, language="german")
+
+    def coarse(workspace: Workspace, generation: Generation) -> LocalEngine:
+        encoding = InFp8(generation.encoder, batch_size=32, why="")
+        return LocalEngine(encoding, 32, BATCH)
+
+    def broken(progress: Progress) -> None:
+        raise InvalidInput("the build ends here")
+
+    exact = reindex(workspace, CORPUS, model, options)
+    assert (exact.version.encoded_in_fp8, exact.version.min_cosine) == (False, 0.999)
+    listener = Listener(progress=broken)
+    with pytest.raises(InvalidInput, match="ends here"):
+        reindex(workspace, CORPUS, model, options, listener=listener, make_engine=coarse)
+    resumed = reindex(workspace, CORPUS, model, options)
+    assert resumed.resumed
+    assert (resumed.version.encoded_in_fp8, resumed.version.min_cosine) == (True, 0.98)
 
 
 def test_a_small_corpus_is_left_to_the_library(workspace: Workspace, tmp_path: Path) -> None:

@@ -89,11 +89,11 @@ def test_vectors_that_belong_to_other_documents_are_noticed(workspace: Workspace
     assert "encoded again, do not agree" in problems(workspace)
 
 
-def test_an_index_whose_build_was_allowed_eight_bits_may_be_as_far_off(
+def test_an_index_that_was_encoded_in_eight_bits_may_be_as_far_off(
     workspace: Workspace,
 ) -> None:
     live = generation(workspace, 1)
-    coarse = replace(live.version, spec=replace(live.version.spec, fp8=True))
+    coarse = replace(live.version, encoded_in_fp8=True)
     right = points(live, *range(100))
     noise = np.random.default_rng(0).standard_normal(right.dense.shape).astype(np.float32)
     noise *= 0.12 / np.linalg.norm(noise, axis=1, keepdims=True)  # cosine .993

@@ -82,6 +82,7 @@ def reindex(
         with _failing(workspace, version):
             listener.stage("choosing how to encode")
             with closing(make_engine(workspace, generation)) as engine:
+                generation = _as_encoded(workspace, generation, lease, engine)
                 progress = _build(workspace, generation, lease, listener, engine)
                 encoded_by = engine.told
             del engine  # and the model that it has loaded
@@ -198,6 +199,18 @@ def _failing(workspace: Workspace, version: IndexVersion) -> Iterator[None]:
     except (ProbeFailed, CollectionDamaged) as error:
         workspace.catalog.set_state(version, State.FAILED, reason=error.message)
         raise
+
+
+def _as_encoded(
+    workspace: Workspace, generation: Generation, lease: Lease, engine: BuildEngine
+) -> Generation:
+    """With what the engine makes of the version noted in the catalog: before anything is written,
+    so that whatever goes on after a crash, by whichever route, asks no more of what is there.
+    """
+    if engine.in_fp8:
+        workspace.catalog.set_encoded_in_fp8(generation.version, lease)
+    version = workspace.catalog.get(generation.version.corpus, generation.version.number)
+    return replace(generation, version=version)
 
 
 def _build(

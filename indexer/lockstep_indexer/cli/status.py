@@ -112,6 +112,7 @@ def version_json(version: "IndexVersion", head_seq: int | None = None) -> Json:
         "reason": version.reason,
         "created_at": version.created_at,
         "spec": version.spec.to_json(),
+        "encoded_in_fp8": version.encoded_in_fp8,
     }
     return shown if head_seq is None else {**shown, "lag": head_seq - version.applied_seq}
 

@@ -58,6 +58,7 @@ class CompiledRoute:
     """Passages of up to as many tokens as are measured; `longer` ones go another way."""
 
     min_cosine = ELSEWHERE
+    in_fp8 = False
 
     def __init__(
         self, source: Any, form: TorchForm, precision: str, longer: Route, *, batch_tokens: int

@@ -64,6 +64,7 @@ class PackedRoute:
         kind = "packed and compiled" if compiled else "packed"
         layers = " with fp8 linear layers" if fp8 else ""
         self.name = f"{kind}, {str(dtype).removeprefix('torch.')}{layers}, on {device}"
+        self.in_fp8 = fp8
         self.min_cosine = least_cosine(device, fp8=fp8)
         self._slabs = Slabs(device)
         self._budget = budget or self._found()

@@ -25,6 +25,8 @@ class PaddedRoute:
     In single precision on a CPU it runs the model itself, else a copy.
     """
 
+    in_fp8 = False
+
     def __init__(
         self,
         model: "SentenceTransformer",

@@ -73,6 +73,10 @@ class PassageEncoder:
     def name(self) -> str:
         return self._route.name
 
+    @property
+    def in_fp8(self) -> bool:
+        return self._route.in_fp8
+
     def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         """(n, dim), L2-normalised, in the order of the passages. `check` may end it early.
 

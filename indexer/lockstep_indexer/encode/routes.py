@@ -24,6 +24,10 @@ class Route(Protocol):
     def min_cosine(self) -> float:
         """What its vectors must reach against the library's in single precision."""
 
+    @property
+    def in_fp8(self) -> bool:
+        """Whether its linear layers are in eight bits."""
+
     def encode(self, tokens: Tokens, *, check: Check = go_on) -> Vector:
         """(n, dim), L2-normalised, in the order of the passages; NaN for what has no vector.
 

@@ -89,7 +89,7 @@ def encoding_for(
 
     `late`: whether vectors of tokens are encoded too; `fp8`: whether it may be in eight bits.
     """
-    library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch)
+    library = partial(ByLibrary, encoder, batch_size=workspace.settings.encode_batch, fp8_asked=fp8)
     if late:
         return library(why="the vectors of tokens come from it")
     manifest = encoder.version.manifest

@@ -22,6 +22,10 @@ class Encoding(Protocol):
     def told(self) -> str:
         """For people: what encodes, how near it is to the library, and why nothing else does."""
 
+    @property
+    def in_fp8(self) -> bool:
+        """Whether it encodes in eight bits: its vectors may be further off than half precision."""
+
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
         """None where `vectors` reads the texts themselves."""
 
@@ -58,6 +62,10 @@ class ByTokens:
     def route(self) -> str:
         return self._encoder.name
 
+    @property
+    def in_fp8(self) -> bool:
+        return self._encoder.in_fp8
+
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
         return self._encoder.tokenizer.tokens([passage.encoded_text for passage in passages])
 
@@ -76,10 +84,16 @@ class ByTokens:
 class ByLibrary:
     """By sentence-transformers, as live writes are."""
 
-    def __init__(self, encoder: Encoder, *, batch_size: int, why: str) -> None:
+    in_fp8 = False
+
+    def __init__(
+        self, encoder: Encoder, *, batch_size: int, why: str, fp8_asked: bool = False
+    ) -> None:
+        """`why` no faster way is taken; `fp8_asked`: whether to tell that eight bits are not."""
         self._encoder = encoder
         self._batch_size = batch_size
-        self.told = f"sentence-transformers, on {encoder.device}: {why}"
+        not_used = "; --fp8 is not used" if fp8_asked else ""
+        self.told = f"sentence-transformers, on {encoder.device}: {why}{not_used}"
 
     def tokens(self, passages: Sequence[Passage]) -> Tokens | None:
         return None

@@ -60,6 +60,10 @@ class LocalEngine:
         return self.encoding.told
 
     @property
+    def in_fp8(self) -> bool:
+        return self.encoding.in_fp8
+
+    @property
     def most_ahead(self) -> int:
         """The batches that may be read and not yet written, the one that is being written too."""
         return _THREADS * (self.waiting + 1) + 1

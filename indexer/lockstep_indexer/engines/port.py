@@ -16,6 +16,10 @@ class BuildEngine(Engine, Protocol):
         """For people: what encodes, and how near it comes to the library."""
 
     @property
+    def in_fp8(self) -> bool:
+        """Whether it encodes in eight bits, which the version has to say before it is written."""
+
+    @property
     def batch_documents(self) -> int:
         """How many documents it wants in a batch; the same whenever a build goes on."""
 

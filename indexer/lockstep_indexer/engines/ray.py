@@ -39,6 +39,7 @@ class RayEngine:
     shape: Shape
     batch_documents: int
     encodes: str
+    in_fp8: bool
     waiting: int = WAITING
 
     @property
@@ -113,7 +114,7 @@ def ray_engine(
     batch = workspace.settings.batch_documents
     if shape.on_card and loaded.by_tokens:
         batch = max(batch, CARD_DOCUMENTS)
-    return RayEngine(cluster, pool, shape, batch, loaded.told)
+    return RayEngine(cluster, pool, shape, batch, loaded.told, loaded.in_fp8)
 
 
 def by_ray(options: RayOptions) -> MakeEngine:

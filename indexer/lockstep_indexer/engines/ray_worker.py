@@ -50,6 +50,7 @@ class Loaded:
     route: str  # what encodes: the vectors of two routes differ in their last bits
     told: str
     by_tokens: bool
+    in_fp8: bool
     packages: Mapping[str, str]
 
 
@@ -105,6 +106,7 @@ class EncodingWorker:
             route=self._route,
             told=self._encoding.told,
             by_tokens=isinstance(self._encoding, ByTokens),
+            in_fp8=self._encoding.in_fp8,
             packages=installed_packages(),
         )
 
@@ -128,7 +130,7 @@ class EncodingWorker:
     def _by_library(self, artefacts: ArtefactStore, why: str) -> tuple[Encoding, str, Tokenizer]:
         work = self._work
         encoder = Encoder.load(work.model, artefacts, device=work.device)
-        encoding = ByLibrary(encoder, batch_size=work.encode_batch, why=why)
+        encoding = ByLibrary(encoder, batch_size=work.encode_batch, why=why, fp8_asked=work.fp8)
         return encoding, f"sentence-transformers, on {encoder.device}", encoder.tokenizer
 
     def _encoded(self, documents: Sequence[Document]) -> Encoded:

@@ -5,6 +5,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -83,6 +85,8 @@ index_versions = Table(
     Column("reason", Text),  # why it failed
     Column("prefilter_candidates", Integer),  # as measured by the prefilter gate
     Column("retired_at", Float),  # since when it soaks
+    # Whether a build of it took a route in eight bits, if only for a part of its passages.
+    Column("encoded_in_fp8", Boolean, nullable=False, server_default=false()),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )

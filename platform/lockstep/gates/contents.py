@@ -34,7 +34,7 @@ def contents_gates(
     if settings.completeness:
         yield _completeness(probe)
     if settings.identity:
-        yield _identity(probe.samples, probe.points, generation.version.spec.min_cosine)
+        yield _identity(probe.samples, probe.points, generation.version.min_cosine)
 
 
 def _completeness(probe: ProbeReport) -> GateResult:

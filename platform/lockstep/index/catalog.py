@@ -106,6 +106,15 @@ class IndexCatalog:
             require(connection, lease)
             _set(connection, version, applied_seq=seq)
 
+    def set_encoded_in_fp8(self, version: IndexVersion, lease: Lease) -> None:
+        """Record, before the first of them is written, that a build encodes passages in eight bits.
+
+        For good: a build that goes on by another route keeps what was written. Raises LeaseLost.
+        """
+        with self._database.writing() as connection:
+            require(connection, lease)
+            _set(connection, version, encoded_in_fp8=True)
+
     def set_state(self, version: IndexVersion, state: State, *, reason: str | None = None) -> None:
         with self._database.writing() as connection:
             _set(connection, version, state=state.value, reason=reason)
@@ -240,4 +249,5 @@ def _index_version(row: Row[Any]) -> IndexVersion:
         prefilter_candidates=row.prefilter_candidates,
         retired_at=row.retired_at,
         created_at=row.created_at,
+        encoded_in_fp8=row.encoded_in_fp8,
     )

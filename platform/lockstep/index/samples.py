@@ -77,7 +77,7 @@ def check_samples(
     if not current:
         return SampleReport(0, 1.0, 0, {}, ())
     fresh = generation.points(current, batch_size=batch_size)
-    least = generation.version.spec.min_cosine
+    least = generation.version.min_cosine
     cosines = agreement(fresh, [stored[point_id] for point_id in fresh.ids])
     shares = _self_found(generation, store, current[:SEARCHED], fresh)
     worst = np.min(list(cosines.values()), axis=0)  # (n,)

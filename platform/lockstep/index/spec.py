@@ -12,10 +12,6 @@ from lockstep.store.payload_indexes import COUNTED_TYPES, PayloadType, check_pay
 from lockstep.store.port import METADATA, PASSAGE, CollectionSchema
 
 DEFAULT_PREFILTER_DIM = 64
-# Passages are encoded by faster ways than the library's, which half precision sets apart by up to
-# .0005; a vector of another text is nowhere near. Eight bits reach .99 at worst, see the docs.
-MIN_COSINE = 0.999
-MIN_COSINE_FP8 = 0.98
 
 Datatype = Literal["float32", "float16"]
 Quantization = Literal["none", "int8"]
@@ -58,12 +54,9 @@ class IndexSpec:
     hnsw_ef_construct: int = 400  # with 100, MedQuAD lost one in forty nearest neighbours
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)  # by metadata field
     late_interaction: LateInteraction | None = None
-    fp8: bool = False  # whether passages may have been encoded in eight bits
-
-    @property
-    def min_cosine(self) -> float:
-        """What a passage that is encoded anew must reach against its stored vector."""
-        return MIN_COSINE_FP8 if self.fp8 else MIN_COSINE
+    fp8: bool = (
+        False  # whether a build may encode passages in eight bits; the version says if one did
+    )
 
     def schema(self, dim: int) -> CollectionSchema:
         """The collection that holds vectors of `dim` dimensions under this spec."""

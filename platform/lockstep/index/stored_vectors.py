@@ -21,7 +21,7 @@ def disagreeing_documents(
     fresh = generation.points(passages, batch_size=batch_size)
     stored = {record.id: record for record in stored_points(generation, store, fresh.ids)}
     found = [stored.get(point_id, Record(point_id, {})) for point_id in fresh.ids]
-    right = _agreeing(fresh, found, generation.version.spec.min_cosine)
+    right = _agreeing(fresh, found, generation.version.min_cosine)
     wrong = (passage.document.id for passage, ok in zip(passages, right, strict=True) if not ok)
     return list(dict.fromkeys(wrong))
 

@@ -137,9 +137,12 @@ def test_a_reindex_that_reaches_no_workers_leaves_nothing_behind(cli: Cli) -> No
     assert cli("status", "docs", "--json").json == before
 
 
-def test_an_index_that_may_be_in_eight_bits_says_so(cli: Cli) -> None:
+def test_an_index_that_may_be_in_eight_bits_says_so_and_whether_it_is(cli: Cli) -> None:
     result = cli("reindex", "bare", "--model", "tiny", "--fp8", "--json")
     assert result.json["index_version"]["spec"]["fp8"] is True
+    assert result.json["index_version"]["encoded_in_fp8"] is False
+    assert "too little to encode" in result.json["encoded_by"]
+    assert result.json["encoded_by"].endswith("--fp8 is not used")
     planned = cli("plan", "bare", "--model", "tiny", "--json").json
     assert planned["spec"].get("fp8") is None
 

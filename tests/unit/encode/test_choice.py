@@ -42,6 +42,7 @@ class Turned:
 
     name = "turned"
     min_cosine = 0.9999
+    in_fp8 = False
 
     def __init__(self, model: Any) -> None:
         self._route = PaddedRoute(model)

@@ -82,6 +82,6 @@ def _is_of(record: Record, passage: CorpusPassage) -> bool:
 
 
 def _encodes_alike(version: IndexVersion, encoder: Encoder) -> bool:
-    spec = version.spec
-    same_windows = spec.window_tokens == encoder.max_tokens
-    return version.model_digest == encoder.version.digest and same_windows and not spec.fp8
+    same_windows = version.spec.window_tokens == encoder.max_tokens
+    same_model = version.model_digest == encoder.version.digest
+    return same_model and same_windows and not version.encoded_in_fp8
