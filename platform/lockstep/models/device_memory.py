@@ -26,7 +26,8 @@ def memory_full(device: str, what: str) -> DeviceMemoryFull:
     free, total = torch.cuda.mem_get_info(device)
     return DeviceMemoryFull(
         f"{what} does not fit on {device}: {free >> 20} of {total >> 20} MiB are free.",
-        next_step="End what else runs on the card, take passages of fewer tokens, or use cpu.",
+        next_step="End what else runs on the card, take passages of fewer tokens, or encode on the "
+        'CPU: device = "cpu" in lockstep.toml, or LOCKSTEP_DEVICE=cpu.',
     )
 
 

@@ -249,8 +249,11 @@ def test_a_model_that_a_card_has_no_memory_for(
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", full)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 20, 9 << 20))
-    with pytest.raises(DeviceMemoryFull, match="The model does not fit on cpu: 3 of 9 MiB"):
+    with pytest.raises(
+        DeviceMemoryFull, match="The model does not fit on cpu: 3 of 9 MiB"
+    ) as refused:
         load_model(model, device="cpu")
+    assert 'device = "cpu" in lockstep.toml' in str(refused.value.next_step)
 
 
 def test_a_device_that_is_not_there(
