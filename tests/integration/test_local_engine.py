@@ -20,6 +20,7 @@ from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
 from lockstep.index.spec import SpecOptions
 from lockstep.index.stages import STAGES
+from lockstep.models.encoder import Encoder
 from lockstep.models.loading import load_model
 from lockstep.models.vectors import Vector
 from lockstep_indexer.build.plan import plan
@@ -52,7 +53,7 @@ def workspace(folder: Path) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="module")
-def fast(workspace: Workspace, folder: Path) -> Encoding:
+def fast(workspace: Workspace, folder: Path) -> ByTokens:
     manifest = workspace.models.resolve("tiny@1").manifest
     model = load_model(folder / "model", device="cpu")
     return ByTokens(PassageEncoder.choose(model, manifest, device="cpu"))
@@ -315,6 +316,27 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     )
     applied(workspace, whole, choosing.local_engine(workspace, whole))
     assert_same(contents(workspace, whole), contents(workspace, resumed))
+
+
+def test_a_card_that_leaves_a_model_to_the_processor_is_not_built_for(
+    workspace: Workspace, fast: ByTokens, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither batches of a card's size, nor shares of its ceiling, which is not even measured."""
+    generation = begun(workspace)
+    monkeypatch.setattr(Encoder, "device", "cuda:0")
+    monkeypatch.setattr(choosing, "encoding_for", lambda *_, **__: fast)
+    assert choosing.local_engine(workspace, generation).batch_documents == BATCH
+
+    def on_processor(*_: Any, **__: Any) -> PassageEncoder:
+        return fast._encoder
+
+    def measured(device: str) -> float:
+        raise AssertionError(f"the ceiling of {device} was measured")
+
+    monkeypatch.setattr(PassageEncoder, "choose", on_processor)
+    monkeypatch.setattr(choosing, "matmul_ceiling", measured)
+    model, manifest = load_model(folder / "model"), generation.encoder.version.manifest
+    assert choosing.by_tokens(model, manifest, "cuda:0").least_s(Tokens.of([[2, 3]])) == 0
 
 
 class InFp8(ByLibrary):

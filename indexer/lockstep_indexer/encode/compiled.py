@@ -58,6 +58,7 @@ class CompiledRoute:
     """Passages of up to as many tokens as are measured; `longer` ones go another way."""
 
     min_cosine = ELSEWHERE
+    device = "cpu"
     in_fp8 = False
 
     def __init__(

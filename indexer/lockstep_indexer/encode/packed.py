@@ -60,7 +60,7 @@ class PackedRoute:
             raise RouteRefused("it has no linear layers of sizes that fp8 takes")
         self._forward: Any = torch.compile(inner, dynamic=True) if compiled else inner
         self._prompt_tokens = prompt_tokens
-        self._device = device
+        self.device = device
         kind = "packed and compiled" if compiled else "packed"
         layers = " with fp8 linear layers" if fp8 else ""
         self.name = f"{kind}, {str(dtype).removeprefix('torch.')}{layers}, on {device}"
@@ -85,7 +85,7 @@ class PackedRoute:
             lambda start, end: parts.append(self._batch(slab, start, end)),
             self._budget,
             lambda start, end: int(offsets[end] - offsets[start]),
-            self._device,
+            self.device,
             check,
         )
         return torch.cat(parts)
@@ -97,7 +97,7 @@ class PackedRoute:
         longest = int(slab.tokens.lengths[start])
         # Without its size, which the host knows, the card would have to be waited for.
         rows = torch.repeat_interleave(
-            torch.arange(end - start, device=self._device),
+            torch.arange(end - start, device=self.device),
             starts[1:] - starts[:-1],
             output_size=last - first,
         )
@@ -133,10 +133,10 @@ class PackedRoute:
         return unit(features["sentence_embedding"])
 
     def _found(self) -> Budget:
-        if not self._device.startswith("cuda"):
+        if not self.device.startswith("cuda"):
             return Budget(_CPU_TOKENS)
         longest = int(self._parts.transformer.max_seq_length)
-        return found_budget(self._device, lambda tokens: self._try(tokens, longest))
+        return found_budget(self.device, lambda tokens: self._try(tokens, longest))
 
     @torch.inference_mode()
     def _try(self, tokens: int, longest: int) -> int:

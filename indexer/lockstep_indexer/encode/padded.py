@@ -42,7 +42,7 @@ class PaddedRoute:
         self._inputs = tuple(tokenizer.model_input_names)
         self._padding = int(tokenizer.pad_token_id or 0)  # masked: any token does
         self._prompt_tokens = prompt_tokens
-        self._device = device
+        self.device = device
         self._budget = budget or Budget(_CARD_TOKENS if device.startswith("cuda") else _CPU_TOKENS)
         self.name = f"padded, {str(dtype).removeprefix('torch.')}, on {device}"
         self.min_cosine = least_cosine(device)
@@ -58,7 +58,7 @@ class PaddedRoute:
             lambda start, end: parts.append(self._batch(ordered.between(start, end))),
             self._budget,
             lambda start, end: int(ordered.lengths[start]) * (end - start),
-            self._device,
+            self.device,
             check,
         )
         vectors: Vector = torch.cat(parts).cpu().numpy()
@@ -67,7 +67,7 @@ class PaddedRoute:
     def _batch(self, passages: Tokens) -> torch.Tensor:
         """(passages, dim), on the device."""
         ids, mask = (
-            torch.from_numpy(column).to(self._device, non_blocking=True)
+            torch.from_numpy(column).to(self.device, non_blocking=True)
             for column in passages.columns(passages.longest, self._padding)
         )  # (passages, length)
         known = {

@@ -74,6 +74,11 @@ class PassageEncoder:
         return self._route.name
 
     @property
+    def on_card(self) -> bool:
+        """Whether the chosen route is on one; a card may have been left to the processor."""
+        return self._route.device.startswith("cuda")
+
+    @property
     def in_fp8(self) -> bool:
         return self._route.in_fp8
 

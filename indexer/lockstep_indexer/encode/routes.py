@@ -25,6 +25,10 @@ class Route(Protocol):
         """What its vectors must reach against the library's in single precision."""
 
     @property
+    def device(self) -> str:
+        """Where it encodes, which need not be the device that was asked for."""
+
+    @property
     def in_fp8(self) -> bool:
         """Whether its linear layers are in eight bits."""
 

@@ -61,7 +61,7 @@ def local_engine(
     batch = workspace.settings.batch_documents
     if not isinstance(encoding, ByTokens):
         return LocalEngine(encoding, workspace.settings.encode_batch, batch)
-    if encoder.device.startswith("cuda"):
+    if encoding.on_card:
         batch = max(batch, CARD_DOCUMENTS)
     tokenizer = partial(_through_the_cache, workspace.settings, encoding.tokenizer)
     return LocalEngine(encoding, workspace.settings.encode_batch, batch, tokenizer=tokenizer)
@@ -128,7 +128,7 @@ def by_tokens(
 ) -> ByTokens:
     """By a model on the CPU that nobody else uses. Raises NotPlainTokens or EncodingFailed."""
     encoder = PassageEncoder.choose(model, manifest, device=device, compile=compile, fp8=fp8)
-    if not device.startswith("cuda"):
+    if not encoder.on_card:
         return ByTokens(encoder)
     first: Any = model[0]
     config = getattr(getattr(first, "model", None), "config", None)

@@ -63,6 +63,10 @@ class ByTokens:
         return self._encoder.name
 
     @property
+    def on_card(self) -> bool:
+        return self._encoder.on_card
+
+    @property
     def in_fp8(self) -> bool:
         return self._encoder.in_fp8
 

@@ -112,7 +112,7 @@ def ray_engine(
         cluster.close()
         raise
     batch = workspace.settings.batch_documents
-    if shape.on_card and loaded.by_tokens:
+    if loaded.by_tokens_on_card:
         batch = max(batch, CARD_DOCUMENTS)
     return RayEngine(cluster, pool, shape, batch, loaded.told, loaded.in_fp8)
 

@@ -49,7 +49,7 @@ class Loaded:
     process: int
     route: str  # what encodes: the vectors of two routes differ in their last bits
     told: str
-    by_tokens: bool
+    by_tokens_on_card: bool  # which takes larger batches than the library does, or a processor
     in_fp8: bool
     packages: Mapping[str, str]
 
@@ -105,7 +105,7 @@ class EncodingWorker:
             process=os.getpid(),
             route=self._route,
             told=self._encoding.told,
-            by_tokens=isinstance(self._encoding, ByTokens),
+            by_tokens_on_card=isinstance(self._encoding, ByTokens) and self._encoding.on_card,
             in_fp8=self._encoding.in_fp8,
             packages=installed_packages(),
         )

@@ -89,7 +89,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_that_would_encode_otherwise_are_refused() -> None:
     first = Loaded(
-        "one", 1, "packed, fp16", "", by_tokens=True, in_fp8=False, packages={"torch": "2.13.0"}
+        "one",
+        1,
+        "packed, fp16",
+        "",
+        by_tokens_on_card=True,
+        in_fp8=False,
+        packages={"torch": "2.13.0"},
     )
     require_same(first, replace(first, node="two", process=2))
     with pytest.raises(WorkersUnavailable, match=r"on two encodes by another route.*: padded; exp"):
