@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lockstep.errors import ModelRejected
 from lockstep.models.vectors import Scores, Vector
+
+if TYPE_CHECKING:
+    from lockstep.models.loading import AnyModel
 
 PROBES = ("A short sentence to test the model with.", "7 × 8 = 56; ¿qué? 世界", "a")
 _MAX_PROBED_TOKENS = 1024  # a longer text takes minutes on a CPU
@@ -15,6 +19,18 @@ _MAX_PROBED_TOKENS = 1024  # a longer text takes minutes on a CPU
 def longest_probe(max_tokens: int) -> str:
     """A text that fills the model, as far as that can be waited for."""
     return " ".join(["word"] * min(max_tokens, _MAX_PROBED_TOKENS))
+
+
+def require_padding_token(model: "AnyModel") -> None:
+    """Refuse a model whose tokenizer has none: ModelRejected. The library pads every batch."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if getattr(tokenizer, "pad_token", "") is None:
+        raise ModelRejected(
+            "The model's tokenizer has no padding token, without which texts of different lengths "
+            "make no batch.",
+            next_step='Name a token of its vocabulary in tokenizer_config.json, such as "pad_token"'
+            ': "[PAD]", or the token that ends its texts, and add the model again.',
+        )
 
 
 @contextmanager

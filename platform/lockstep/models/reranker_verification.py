@@ -9,7 +9,13 @@ import numpy as np
 from lockstep.errors import InvalidSetting, ModelRejected
 from lockstep.models.loading import load_cross_encoder, seeded
 from lockstep.models.manifest import FileEntry, ModelKind, ModelManifest
-from lockstep.models.probing import PROBES, longest_probe, require_complete, trying
+from lockstep.models.probing import (
+    PROBES,
+    longest_probe,
+    require_complete,
+    require_padding_token,
+    trying,
+)
 from lockstep.models.vectors import Scores
 from lockstep.models.verification import (
     Choices,
@@ -85,6 +91,7 @@ def _check_labels(model: "CrossEncoder") -> None:
 def _probe(model: "CrossEncoder", max_tokens: int) -> Scores:
     """The scores of a few passages, and of one that fills the model."""
     pairs = [(_QUERY, text) for text in (*PROBES, longest_probe(max_tokens))]
+    require_padding_token(model)
     with trying("pair"):
         scores = np.asarray(model.predict(pairs, show_progress_bar=False))
         again = np.asarray(model.predict(pairs, show_progress_bar=False))

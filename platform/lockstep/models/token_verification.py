@@ -9,7 +9,13 @@ import numpy as np
 from lockstep.errors import InvalidSetting, ModelRejected
 from lockstep.models.loading import load_token_model, seeded
 from lockstep.models.manifest import FileEntry, ModelKind, ModelManifest
-from lockstep.models.probing import PROBES, longest_probe, require_complete, trying
+from lockstep.models.probing import (
+    PROBES,
+    longest_probe,
+    require_complete,
+    require_padding_token,
+    trying,
+)
 from lockstep.models.vectors import Vector
 from lockstep.models.verification import (
     Choices,
@@ -77,6 +83,7 @@ def _max_tokens(model: "MultiVectorEncoder", chosen: int | None) -> int:
 def _probe(model: "MultiVectorEncoder", max_tokens: int) -> Vector:
     """The vectors of all tokens of a few passages and queries, one after the other."""
     texts = [*PROBES, longest_probe(max_tokens)]
+    require_padding_token(model)
     with trying("sentence"):
         passages = model.encode_document(
             texts, prompt="", convert_to_numpy=True, show_progress_bar=False

@@ -16,7 +16,13 @@ from lockstep.models.loading import fast_tokenizer, load_model, seeded
 from lockstep.models.manifest import FileEntry, Json, ModelManifest, canonical_json
 from lockstep.models.matryoshka import checked_dims, matryoshka_dims
 from lockstep.models.module_list import read_json
-from lockstep.models.probing import PROBES, longest_probe, require_complete, trying
+from lockstep.models.probing import (
+    PROBES,
+    longest_probe,
+    require_complete,
+    require_padding_token,
+    trying,
+)
 from lockstep.models.vectors import Vector, unusable_rows
 
 if TYPE_CHECKING:
@@ -87,6 +93,7 @@ def installed_packages() -> dict[str, str]:
 def _probe(model: "SentenceTransformer", max_tokens: int) -> Vector:
     """The vectors of a few sentences, and of one that fills the model."""
     texts = [*PROBES, longest_probe(max_tokens)]
+    require_padding_token(model)
     with trying("sentence"):
         vectors = np.asarray(model.encode(texts, prompt="", show_progress_bar=False))
     if vectors.ndim != 2 or vectors.shape[1] == 0:

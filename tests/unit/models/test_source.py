@@ -151,6 +151,18 @@ def test_token_vectors_without_pooling(registry: ModelRegistry, model: Path) -> 
     _refused(registry, model, "fails on a test sentence|gives an array of shape")
 
 
+def test_a_tokenizer_without_a_padding_token(registry: ModelRegistry, model: Path) -> None:
+    path = model / "tokenizer_config.json"
+    fields = json.loads(path.read_text())
+    del fields["pad_token"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ModelRejected, match="tokenizer has no padding token") as refused:
+        registry.add("tiny", model)
+    assert refused.value.next_step is not None
+    assert '"pad_token"' in refused.value.next_step
+    assert "tokenizer_config.json" in refused.value.next_step
+
+
 def test_weights_of_another_shape(registry: ModelRegistry, model: Path) -> None:
     weights = load_file(model / "model.safetensors")
     weights["embeddings.word_embeddings.weight"] = np.zeros((3, 32), dtype=np.float32)
