@@ -8,7 +8,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 NAME = "lockstep_packed"
-_ALL = -1
+UNLIMITED = -1  # as far as the passage goes
+
+Window = tuple[int, int]  # tokens before and after one that it attends to
 
 
 class NotSupported(Exception):
@@ -37,19 +39,19 @@ def packed_attention(
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name)]
     if attention_mask is not None or unknown:
         raise NotSupported(f"attention with {', '.join(unknown) or 'a mask'}")
-    window = _window(module, sliding_window)
+    seen = window(module, sliding_window)
     flat = [states[0].transpose(0, 1) for states in (query, key, value)]  # (tokens, heads, dim)
     starts = kwargs["cu_seq_lens_q"]
     if query.device.type == "cpu":
-        output = _by_passage(flat, starts, scaling, window)
+        output = _by_passage(flat, starts, scaling, seen)
     else:
-        output = _by_kernel(flat, starts, kwargs["max_length_q"], scaling, window)
+        output = _by_kernel(flat, starts, kwargs["max_length_q"], scaling, seen)
     return output[None], None
 
 
-def _window(module: torch.nn.Module, size: int | None) -> tuple[int, int]:
+def window(module: torch.nn.Module, size: int | None) -> Window:
     """How many tokens before and after it a token attends to."""
-    before = _ALL if size is None else size - 1
+    before = UNLIMITED if size is None else size - 1
     config = getattr(module, "config", None)
     causal = getattr(module, "is_causal", False) and getattr(config, "is_causal", True)
     return (before, 0) if causal else (before, before)
@@ -60,7 +62,7 @@ def _by_kernel(
     starts: torch.Tensor,
     longest: int,
     scaling: float | None,
-    window: tuple[int, int],
+    window: Window,
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
@@ -82,7 +84,7 @@ def _by_kernel(
 
 
 def _by_passage(
-    flat: list[torch.Tensor], starts: torch.Tensor, scaling: float | None, window: tuple[int, int]
+    flat: list[torch.Tensor], starts: torch.Tensor, scaling: float | None, window: Window
 ) -> torch.Tensor:
     """The same where torch has no kernel for it: one call for each passage."""
     bounds = starts.tolist()
@@ -102,15 +104,15 @@ def _by_passage(
     return torch.cat(parts)  # (tokens, heads, dim)
 
 
-def _seen(tokens: int, window: tuple[int, int], device: torch.device) -> torch.Tensor | None:
+def _seen(tokens: int, window: Window, device: torch.device) -> torch.Tensor | None:
     before, after = window
-    if before == after == _ALL:
+    if before == after == UNLIMITED:
         return None
     positions = torch.arange(tokens, device=device)
     apart = positions[:, None] - positions[None, :]  # (query, key), positive for what came before
     seen = torch.ones_like(apart, dtype=torch.bool)
-    if before != _ALL:
+    if before != UNLIMITED:
         seen &= apart <= before
-    if after != _ALL:
+    if after != UNLIMITED:
         seen &= apart >= -after
     return seen

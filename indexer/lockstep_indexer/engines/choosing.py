@@ -131,11 +131,11 @@ def by_tokens(
     if not encoder.on_card:
         return ByTokens(encoder)
     first: Any = model[0]
-    config = getattr(getattr(first, "model", None), "config", None)
+    inner = getattr(first, "model", None)
     ceiling = matmul_ceiling(device)
 
     def least_s(tokens: Tokens) -> float:
-        least = flops(config, tokens.lengths) / ceiling
+        least = flops(inner, tokens.lengths) / ceiling
         return 0.0 if isnan(least) else least
 
     return ByTokens(encoder, least_s=least_s)
