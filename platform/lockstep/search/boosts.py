@@ -57,9 +57,13 @@ class RecencyBoost:
             raise InvalidInput(f"The now of a boost is {self.now!r}; expected a time.")
 
     @property
+    def moment(self) -> datetime:
+        """`now` in UTC."""
+        return _in_utc(self.now)
+
+    @property
     def function(self) -> PayloadFunction:
-        now = self.now if self.now.tzinfo is not None else self.now.replace(tzinfo=UTC)
-        return Decay(_stored(self.field), self.half_life_days * DAY_S, now.timestamp())
+        return Decay(_stored(self.field), self.half_life_days * DAY_S, self.moment.timestamp())
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,11 @@ def _check_number(name: str, value: float, least: float, most: float) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
     if not fits:
         raise InvalidInput(f"The {name} of a boost is {value!r}; expected {least:g} to {most:g}.")
+
+
+def _in_utc(time: datetime) -> datetime:
+    has_zone = time.utcoffset() is not None
+    return time.astimezone(UTC) if has_zone else time.replace(tzinfo=UTC)
 
 
 def _stored(name: str) -> str:

@@ -91,7 +91,7 @@ def next_page(request: SearchRequest, number: int, reranker: str | None = None) 
     if request.window + request.limit > min([MAX_WINDOW, *request.choices]):
         return None
     digest = _digest(replace(request, offset=0))
-    nows = [boost.now.timestamp() for boost in _recencies(request)]
+    nows = [boost.moment.timestamp() for boost in _recencies(request)]
     expires_at = time.time() + LIFETIME_S
     return Cursor(number, request.window, digest, expires_at, nows, reranker).to_text()
 

@@ -1,5 +1,7 @@
 """Cursors: round trips, damage, age."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +38,27 @@ def test_a_list_goes_on_from_the_moment_of_its_first_page() -> None:
     heavier = replace(request, boosts=[RecencyBoost("published", 30, 0.6, first)])
     with pytest.raises(InvalidInput, match="belongs to another search"):
         resume(heavier, text)
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server's clock shows the time of Tokyo."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_moment_without_a_zone_is_utc_on_every_page() -> None:
+    boost = RecencyBoost("published", 1, 1.0, datetime(2026, 3, 1, 12))
+    request = SearchRequest("red", boosts=[boost])
+    text = next_page(request, 3)
+    assert text is not None
+    resumed, _ = resume(request, text)
+    assert resumed.boosts[0].function == boost.function
+    assert boost.moment == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
