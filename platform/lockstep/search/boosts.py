@@ -55,6 +55,13 @@ class RecencyBoost:
         _check_number("half_life_days", self.half_life_days, *HALF_LIFE_DAYS)
         if not isinstance(self.now, datetime):
             raise InvalidInput(f"The now of a boost is {self.now!r}; expected a time.")
+        try:
+            _ = self.moment
+        except OverflowError as error:
+            raise InvalidInput(
+                f"The now of a boost is {self.now.isoformat()}; expected a time that in UTC is in "
+                "the years 1 to 9999."
+            ) from error
 
     @property
     def moment(self) -> datetime:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from lockstep.errors import CursorExpired, InvalidInput
 from lockstep.search.boosts import Boost, RecencyBoost
@@ -16,6 +16,8 @@ from lockstep.search.request import MAX_WINDOW, SearchRequest
 LIFETIME_S = 15 * 60
 MAX_CURSOR_CHARS = 512
 _CHECK_BYTES = 8
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Cursor:
     offset: int
     digest: str
     expires_at: float  # seconds since 1970
-    nows: Sequence[float] = ()  # of the boosts of the first page, seconds since 1970
+    nows: Sequence[int] = ()  # of the boosts of the first page, microseconds since 1970
     reranker: str | None = None  # of the first page, by its version
 
     def to_text(self) -> str:
@@ -91,7 +93,7 @@ def next_page(request: SearchRequest, number: int, reranker: str | None = None) 
     if request.window + request.limit > min([MAX_WINDOW, *request.choices]):
         return None
     digest = _digest(replace(request, offset=0))
-    nows = [boost.moment.timestamp() for boost in _recencies(request)]
+    nows = [(boost.moment - _EPOCH) // _TICK for boost in _recencies(request)]
     expires_at = time.time() + LIFETIME_S
     return Cursor(number, request.window, digest, expires_at, nows, reranker).to_text()
 
@@ -100,11 +102,11 @@ def _recencies(request: SearchRequest) -> list[RecencyBoost]:
     return [boost for boost in request.boosts if isinstance(boost, RecencyBoost)]
 
 
-def _as_of(request: SearchRequest, nows: Sequence[float]) -> tuple[Boost, ...]:
+def _as_of(request: SearchRequest, nows: Sequence[int]) -> tuple[Boost, ...]:
     """The boosts as the first page had them: a list goes on from one moment."""
     left = iter(nows)
     return tuple(
-        replace(boost, now=datetime.fromtimestamp(next(left), UTC))
+        replace(boost, now=_EPOCH + next(left) * _TICK)
         if isinstance(boost, RecencyBoost)
         else boost
         for boost in request.boosts
@@ -113,7 +115,7 @@ def _as_of(request: SearchRequest, nows: Sequence[float]) -> tuple[Boost, ...]:
 
 def _digest(request: SearchRequest) -> str:
     """What tells one search from another; its `repr` shows all that it asks for."""
-    timeless = replace(request, boosts=_as_of(request, [0.0] * len(request.boosts)))
+    timeless = replace(request, boosts=_as_of(request, [0] * len(request.boosts)))
     return hashlib.blake2b(repr(timeless).encode(errors="replace"), digest_size=12).hexdigest()
 
 

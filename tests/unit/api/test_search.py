@@ -186,6 +186,28 @@ def test_all_that_can_be_asked_for_together(client: TestClient) -> None:
     assert answer["took_ms"]["highlight"] > 0
 
 
+@pytest.mark.parametrize(
+    "now", ["0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999"]
+)
+def test_a_list_goes_on_from_any_moment(client: TestClient, now: str) -> None:
+    boost = {"kind": "recency", "field": "published", "half_life_days": 1, "weight": 1, "now": now}
+    body = {**QUERY, "limit": 5, "boosts": [boost]}
+    first = client.post(URL, json=body).json()
+    second = client.post(URL, json={**body, "cursor": first["next_cursor"]}).json()
+    both = client.post(URL, json={**body, "limit": 10}).json()
+    assert first["hits"] + second["hits"] == both["hits"]
+
+
+@pytest.mark.parametrize("now", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_no_year_of_utc_holds_is_refused(client: TestClient, now: str) -> None:
+    boost = {"kind": "recency", "field": "published", "half_life_days": 1, "weight": 1, "now": now}
+    refused = client.post(URL, json={**QUERY, "boosts": [boost]})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        f"The now of a boost is {now}; expected a time that in UTC is in the years 1 to 9999.",
+    )
+
+
 def test_a_list_goes_on_by_its_cursor(client: TestClient) -> None:
     body = {**QUERY, "limit": 5}
     first = client.post(URL, json=body).json()

@@ -1,5 +1,6 @@
 """Boosts: how they are asked for, and what they make of scores."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -138,3 +139,9 @@ def test_an_index_of_another_type_is_refused() -> None:
     require_computable(version, [NEW, PopularityBoost("other", 1, 1)])
     with pytest.raises(SearchUnsupported, match="type keyword of 'views'"):
         require_computable(version, [VIEWS])
+
+
+@pytest.mark.parametrize("now", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_out_of_range_is_refused(now: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"is {re.escape(now)}; .* the years 1 to 9999"):
+        RecencyBoost("published", 1, 1.0, datetime.fromisoformat(now))

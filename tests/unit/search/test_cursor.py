@@ -61,6 +61,20 @@ def test_a_moment_without_a_zone_is_utc_on_every_page() -> None:
     assert boost.moment == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
+@given(st.datetimes(timezones=st.none() | st.timezones()))
+def test_any_moment_that_a_boost_takes_is_kept_to_the_microsecond(now: datetime) -> None:
+    try:
+        boost = RecencyBoost("published", 1, 1.0, now)
+    except InvalidInput:
+        assert now.year in (1, 9999)
+        return
+    request = SearchRequest("red", boosts=[boost] * 2)
+    text = next_page(request, 3)
+    assert text is not None
+    resumed, _ = resume(request, text)
+    assert [each.function for each in resumed.boosts] == [boost.function] * 2
+
+
 @pytest.mark.parametrize(
     "other", [{"query": "blue"}, {"limit": 10}, {"filter": None}, {"scope": {"must": []}}]
 )
