@@ -1,7 +1,6 @@
 """Cursors: the next page of a list, from the index version that gave the first."""
 
 import base64
-import binascii
 import hashlib
 import json
 import time
@@ -10,44 +9,64 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lockstep.errors import CursorExpired, InvalidInput
-from lockstep.search.boosts import Boost, RecencyBoost
+from lockstep.search.boosts import MAX_BOOSTS, Boost, RecencyBoost
 from lockstep.search.request import MAX_WINDOW, SearchRequest
+from lockstep.search.rerank import MAX_REF_CHARS
 
 LIFETIME_S = 15 * 60
 MAX_CURSOR_CHARS = 512
+MAX_NUMBER = 2**31 - 1  # of an index version
+# By how much the clocks of two servers may differ. What would live longer than a cursor does is
+# none: it could live for ever.
+_CLOCKS_APART_S = 30
 _CHECK_BYTES = 8
+_FIELDS = 6
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
+_FIRST, _LAST = (
+    (end.replace(tzinfo=UTC) - _EPOCH) // _TICK for end in (datetime.min, datetime.max)
+)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a list goes on. It belongs to one request: `digest` says to which."""
+    """Where a list goes on. It belongs to one request: `digest` says to which.
+
+    Raises ValueError where no search gives such values.
+    """
 
     number: int  # of the index version
     offset: int
     digest: str
-    expires_at: float  # seconds since 1970
+    expires_at: int  # seconds since 1970
     nows: Sequence[int] = ()  # of the boosts of the first page, microseconds since 1970
     reranker: str | None = None  # of the first page, by its version
 
+    def __post_init__(self) -> None:
+        _require(_is_count(self.number, MAX_NUMBER))
+        _require(_is_count(self.offset, MAX_WINDOW - 1))
+        _require(isinstance(self.digest, str))
+        _require(_is_count(self.expires_at, _LAST))
+        _require(isinstance(self.nows, list | tuple) and len(self.nows) <= MAX_BOOSTS)
+        _require(all(type(now) is int and _FIRST <= now <= _LAST for now in self.nows))
+        _require(self.reranker is None or _is_ref(self.reranker))
+
     def to_text(self) -> str:
-        fields = [self.number, self.offset, self.digest, round(self.expires_at), *self.nows]
-        fields += [self.reranker] if self.reranker is not None else []
-        body = json.dumps(fields, separators=(",", ":")).encode()
+        fields = [self.number, self.offset, self.digest, self.expires_at]
+        body = json.dumps([*fields, list(self.nows), self.reranker], separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
 
     @classmethod
     def from_text(cls, text: str) -> "Cursor":
         """Raises InvalidInput where it is no cursor, CursorExpired where its time is over."""
-        cursor = cls._read(text)
-        if cursor is None:
-            raise InvalidInput(
-                "The cursor is not one that a search has given.",
-                next_step="Send `next_cursor` of the answer before as it is, or leave it out to "
-                "begin at the first page.",
-            )
-        if time.time() > cursor.expires_at:
+        try:
+            cursor = cls._read(text)
+            left_s = cursor.expires_at - time.time()
+            _require(left_s <= LIFETIME_S + _CLOCKS_APART_S)
+        # A reader of JSON may meet more levels than it can follow.
+        except (ValueError, RecursionError) as error:
+            raise _no_cursor() from error
+        if left_s < 0:
             raise CursorExpired(
                 f"The cursor has expired: it lives for {LIFETIME_S // 60} minutes.",
                 next_step="Search again without it, from the first page.",
@@ -55,19 +74,15 @@ class Cursor:
         return cursor
 
     @classmethod
-    def _read(cls, text: str) -> "Cursor | None":
-        if len(text) > MAX_CURSOR_CHARS or not text.isascii():
-            return None
-        try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        except binascii.Error:
-            return None
+    def _read(cls, text: str) -> "Cursor":
+        """Raises ValueError, or RecursionError."""
+        _require(len(text) <= MAX_CURSOR_CHARS and text.isascii())
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-        if check != _check(body):
-            return None
-        number, offset, digest, expires_at, *nows = json.loads(body)
-        reranker = nows.pop() if nows and isinstance(nows[-1], str) else None
-        return cls(number, offset, digest, expires_at, nows, reranker)
+        _require(check == _check(body))
+        fields = json.loads(body)
+        _require(isinstance(fields, list) and len(fields) == _FIELDS)
+        return cls(*fields)
 
 
 def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
@@ -82,6 +97,8 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
             "The cursor belongs to another search.",
             next_step="Send the same search as before with it, or leave it out.",
         )
+    if not _fits(cursor, whole):
+        raise _no_cursor()
     resumed = replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows))
     if resumed.rerank is not None and cursor.reranker is not None:
         resumed = replace(resumed, rerank=replace(resumed.rerank, kept=cursor.reranker))
@@ -90,11 +107,11 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
 
 def next_page(request: SearchRequest, number: int, reranker: str | None = None) -> str | None:
     """The cursor that follows this page; None where no search reaches that far."""
-    if request.window + request.limit > min([MAX_WINDOW, *request.choices]):
+    if request.window + request.limit > _end(request):
         return None
     digest = _digest(replace(request, offset=0))
     nows = [(boost.moment - _EPOCH) // _TICK for boost in _recencies(request)]
-    expires_at = time.time() + LIFETIME_S
+    expires_at = int(time.time()) + LIFETIME_S
     return Cursor(number, request.window, digest, expires_at, nows, reranker).to_text()
 
 
@@ -119,6 +136,43 @@ def _digest(request: SearchRequest) -> str:
     return hashlib.blake2b(repr(timeless).encode(errors="replace"), digest_size=12).hexdigest()
 
 
+def _fits(cursor: Cursor, request: SearchRequest) -> bool:
+    """Whether a list of this request can go on like that."""
+    reaches = cursor.offset + request.limit <= _end(request)
+    reranks = cursor.reranker is None or request.rerank is not None
+    return reaches and reranks and len(cursor.nows) == len(_recencies(request))
+
+
+def _end(request: SearchRequest) -> int:
+    """How far a list can go: what a step reorders ends with its candidates."""
+    return min([MAX_WINDOW, *request.choices])
+
+
 def _check(body: bytes) -> bytes:
-    """Tells a cursor from what a client has cut or typed; it keeps no secret."""
+    """Tells a cursor from what a client has cut or typed.
+
+    It keeps no secret, and need not: whoever makes a cursor up gains nothing that a request could
+    not ask for as well. What a caller may see is part of the request, never of the cursor.
+    """
     return hashlib.blake2b(body, digest_size=_CHECK_BYTES, person=b"lockstep-cursor").digest()
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError("It is no cursor.")
+
+
+def _is_count(value: object, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most  # and no bool, which is an int as well
+
+
+def _is_ref(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_REF_CHARS and value.isprintable()
+
+
+def _no_cursor() -> InvalidInput:
+    return InvalidInput(
+        "The cursor is not one that a search has given.",
+        next_step="Send `next_cursor` of the answer before as it is, or leave it out to begin at "
+        "the first page.",
+    )

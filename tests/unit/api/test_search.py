@@ -1,5 +1,7 @@
 """The search route: what it answers and what it refuses."""
 
+import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,19 @@ def test_all_that_can_be_asked_for_together(client: TestClient) -> None:
     assert answer["took_ms"]["highlight"] > 0
 
 
+@pytest.mark.parametrize("body", [b"[]", b"null", b"{", b"\xff", b'[2,5,"",1e400]', b"[" * 200])
+def test_a_cursor_that_is_made_up_is_refused_as_a_cut_one_is(
+    client: TestClient, body: bytes
+) -> None:
+    check = hashlib.blake2b(body, digest_size=8, person=b"lockstep-cursor").digest()
+    cursor = base64.urlsafe_b64encode(check + body).decode().rstrip("=")
+    refused = client.post(URL, json={**QUERY, "cursor": cursor})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "The cursor is not one that a search has given.",
+    )
+
+
 @pytest.mark.parametrize(
     "now", ["0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999"]
 )
@@ -221,7 +236,7 @@ def test_a_list_goes_on_by_its_cursor(client: TestClient) -> None:
     )
     broken = client.post(URL, json={**body, "cursor": first["next_cursor"][:-9]})
     assert "not one that a search has given" in broken.json()["detail"]
-    expired = client.post(URL, json={**body, "cursor": Cursor(2, 5, "", 1.0).to_text()})
+    expired = client.post(URL, json={**body, "cursor": Cursor(2, 5, "", 1).to_text()})
     assert (expired.status_code, expired.json()["title"]) == (410, "Cursor expired")
 
 

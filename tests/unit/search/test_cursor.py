@@ -1,7 +1,12 @@
 """Cursors: round trips, damage, age."""
 
+import base64
+import hashlib
+import json
+import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -94,9 +99,91 @@ def test_there_is_no_page_beyond_what_can_be_asked_for() -> None:
 
 
 def test_its_time_ends() -> None:
-    text = Cursor(1, 10, "d", expires_at=1000.0).to_text()
+    text = Cursor(1, 10, "d", expires_at=1000).to_text()
     with pytest.raises(CursorExpired, match=f"lives for {LIFETIME_S // 60} minutes"):
         Cursor.from_text(text)
+
+
+def forged(body: bytes) -> str:
+    """The check keeps no secret: anybody can make one up."""
+    check = hashlib.blake2b(body, digest_size=8, person=b"lockstep-cursor").digest()
+    return base64.urlsafe_b64encode(check + body).decode().rstrip("=")
+
+
+REQUEST = SearchRequest(
+    "red", limit=20, boosts=[RecencyBoost("published", 1, 1.0, datetime(2026, 3, 1, tzinfo=UTC))]
+)
+
+
+def made_up(at: int, value: Any) -> str:
+    """A cursor of REQUEST, but for one value; `...` leaves it out."""
+    text = next_page(REQUEST, 3)
+    assert text is not None
+    fields = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[8:])
+    fields[at : at + 1] = [] if value is ... else [value]
+    return forged(json.dumps(fields).encode())
+
+
+def test_what_is_made_up_as_a_search_makes_it_is_taken() -> None:
+    resumed, number = resume(REQUEST, made_up(1, 40))
+    assert (resumed, number) == (replace(REQUEST, offset=40, boosts=tuple(REQUEST.boosts)), 3)
+
+
+BODIES = ["[]", "[1,2]", "null", "5", "{", '"abcd"', '{"a":1}', "", "[" * 300, "[" * 99 + "]" * 99]
+
+
+@pytest.mark.parametrize("body", [*(body.encode() for body in BODIES), b"\xff", b"[1,\xff]"])
+def test_a_body_that_is_made_up_is_no_cursor(body: bytes) -> None:
+    with pytest.raises(InvalidInput, match="not one that a search has given"):
+        resume(REQUEST, forged(body))
+
+
+NO_INT: list[Any] = ["a", None, 1.5, True, False, [], {}, [1], math.nan, math.inf, ...]
+NO_COUNT: list[Any] = [*NO_INT, -1, 0, 10**30]
+
+
+UNGIVEN: list[tuple[int, list[Any]]] = [
+    (0, [*NO_COUNT, 2**31]),
+    (1, [*NO_COUNT, 981, 1000, 5_000]),
+    (2, [None, 1, 1.5, True, [], {}, ...]),
+    (3, [*NO_COUNT, 4 * 10**9, 10**320]),
+    (4, ["a", "", None, 1, 1.5, True, {"a": 1}, [], [1, 2], [1] * 99, ...]),
+    (4, [[value] for value in [*NO_INT[:-1], 10**18, -(10**18), 10**30, -(10**30)]]),
+    (5, [1, True, [], {}, "", "a" * 129, "a\n", "\ud800", "ce@1", ...]),
+    (6, ["more"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(at, value) for at, values in UNGIVEN for value in values]
+)
+def test_a_value_that_no_search_gives_is_refused(at: int, value: Any) -> None:
+    with pytest.raises(InvalidInput, match="not one that a search has given"):
+        resume(REQUEST, made_up(at, value))
+
+
+def test_the_clocks_of_two_servers_may_differ_a_little() -> None:
+    made = made_up(3, int(time.time()) + LIFETIME_S + 10)
+    assert resume(REQUEST, made)[1] == 3
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_no_body_but_a_cursors_is_taken(body: Any) -> None:
+    with pytest.raises(InvalidInput, match="not one that a search has given"):
+        Cursor.from_text(forged(json.dumps(body).encode()))
+
+
+@given(st.integers(0, 6), JSON)
+def test_any_value_is_taken_or_refused(at: int, value: Any) -> None:
+    with suppress(InvalidInput, CursorExpired):
+        resume(REQUEST, made_up(at, value))
 
 
 @given(st.text(max_size=80) | st.binary(max_size=60).map(lambda raw: raw.hex()))
@@ -107,7 +194,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @given(st.data())
 def test_a_changed_character_is_noticed(data: st.DataObject) -> None:
-    text = Cursor(1, 10, "0123456789", 2e9).to_text()
+    text = Cursor(1, 10, "0123456789", int(time.time()) + 60).to_text()
     at = data.draw(st.integers(0, len(text) - 2))  # the last one may hold unused bits
     other = data.draw(st.sampled_from("abcXYZ019-_").filter(lambda c: c != text[at]))
     with pytest.raises(InvalidInput):
