@@ -78,7 +78,7 @@ def test_pages_join_and_end_with_the_candidates(workspace: Workspace, folder: Pa
     while (cursor := pages[-1].next_cursor) is not None:
         pages.append(workspace.search(CORPUS, replace(request, cursor=cursor)))
     walked = [hit for page in pages for hit in page.hits]
-    assert walked == ask(workspace, limit=18).hits
+    assert walked == ask(workspace, limit=20).hits
     assert {page.reranker for page in pages} == {"ce@1"}
     newest = workspace.search(CORPUS, request)
     assert newest.reranker == "ce@2"

@@ -99,7 +99,9 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
         )
     if not _fits(cursor, whole):
         raise _no_cursor()
-    resumed = replace(whole, offset=cursor.offset, boosts=_as_of(whole, cursor.nows))
+    left = min(whole.limit, _end(whole) - cursor.offset)  # the last page may be a shorter one
+    boosts = _as_of(whole, cursor.nows)
+    resumed = replace(whole, offset=cursor.offset, limit=left, boosts=boosts)
     if resumed.rerank is not None and cursor.reranker is not None:
         resumed = replace(resumed, rerank=replace(resumed.rerank, kept=cursor.reranker))
     return resumed, cursor.number
@@ -107,7 +109,7 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
 
 def next_page(request: SearchRequest, number: int, reranker: str | None = None) -> str | None:
     """The cursor that follows this page; None where no search reaches that far."""
-    if request.window + request.limit > _end(request):
+    if request.window >= _end(request):
         return None
     digest = _digest(replace(request, offset=0))
     nows = [(boost.moment - _EPOCH) // _TICK for boost in _recencies(request)]
@@ -138,7 +140,7 @@ def _digest(request: SearchRequest) -> str:
 
 def _fits(cursor: Cursor, request: SearchRequest) -> bool:
     """Whether a list of this request can go on like that."""
-    reaches = cursor.offset + request.limit <= _end(request)
+    reaches = cursor.offset < _end(request)
     reranks = cursor.reranker is None or request.rerank is not None
     return reaches and reranks and len(cursor.nows) == len(_recencies(request))
 

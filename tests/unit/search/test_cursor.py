@@ -20,6 +20,7 @@ from lockstep.search.boosts import RecencyBoost
 from lockstep.search.cursor import LIFETIME_S, Cursor, next_page, resume
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.request import SearchRequest
+from lockstep.search.rerank import RerankChoice
 
 
 def test_the_next_page_is_of_the_same_search_and_version() -> None:
@@ -91,11 +92,23 @@ def test_a_cursor_belongs_to_one_search(other: dict[str, Any]) -> None:
         resume(replace(request, **other), text)
 
 
-def test_there_is_no_page_beyond_what_can_be_asked_for() -> None:
-    assert next_page(SearchRequest("red", limit=500), 1) is not None
-    assert next_page(SearchRequest("red", limit=500, offset=500), 1) is None
-    few = DiversityChoice(candidates=30)
-    assert next_page(SearchRequest("red", limit=20, diversity=few), 1) is None
+@pytest.mark.parametrize(
+    ("fields", "limits"),
+    [
+        ({"limit": 500}, [500, 500]),
+        ({"limit": 600}, [600, 400]),
+        ({"limit": 5, "rerank": RerankChoice("ce", candidates=12)}, [5, 5, 2]),
+        ({"limit": 7, "diversity": DiversityChoice(candidates=20)}, [7, 7, 6]),
+        ({"limit": 6, "diversity": DiversityChoice(candidates=12)}, [6, 6]),
+    ],
+)
+def test_the_last_page_holds_what_is_left(fields: dict[str, Any], limits: list[int]) -> None:
+    first = SearchRequest("red", **fields)
+    pages = [first]
+    while (text := next_page(pages[-1], 1)) is not None:
+        pages.append(resume(first, text)[0])
+    assert [page.limit for page in pages] == limits
+    assert [page.offset for page in pages] == [sum(limits[:n]) for n in range(len(limits))]
 
 
 def test_its_time_ends() -> None:
@@ -144,7 +157,7 @@ NO_COUNT: list[Any] = [*NO_INT, -1, 0, 10**30]
 
 UNGIVEN: list[tuple[int, list[Any]]] = [
     (0, [*NO_COUNT, 2**31]),
-    (1, [*NO_COUNT, 981, 1000, 5_000]),
+    (1, [*NO_COUNT, 1000, 5_000]),
     (2, [None, 1, 1.5, True, [], {}, ...]),
     (3, [*NO_COUNT, 4 * 10**9, 10**320]),
     (4, ["a", "", None, 1, 1.5, True, {"a": 1}, [], [1, 2], [1] * 99, ...]),
