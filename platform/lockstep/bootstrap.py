@@ -77,13 +77,14 @@ class Workspace:
         """Search the live version of a corpus, or the version that `index_version` pins.
 
         Follows the alias: whatever was promoted last, by whichever process, answers. A cursor pins
-        the version that gave it. A request with a scope is answered by no version that lags behind
-        the live one: raises AccessDenied, or Unavailable where that is about to change.
+        the version that gave it; InvalidInput is raised where `index_version` is another. A request
+        with a scope is answered by no version that lags behind the live one: raises AccessDenied,
+        or Unavailable where that is about to change.
         """
         if isinstance(request, str):
             request = SearchRequest(request)
         if request.cursor is not None:
-            request, generation = self._resumed(corpus, request, request.cursor)
+            request, generation = self._resumed(corpus, request, request.cursor, index_version)
         else:
             generation = self._generation(corpus, index_version)
         self._require_abreast(generation, [request])
@@ -125,9 +126,15 @@ class Workspace:
             self.serving.require_abreast(generation)
 
     def _resumed(
-        self, corpus: str, request: SearchRequest, cursor: str
+        self, corpus: str, request: SearchRequest, cursor: str, index_version: int | None
     ) -> tuple[SearchRequest, Generation]:
         whole, number = resume(request, cursor)
+        if index_version not in (None, number):
+            raise InvalidInput(
+                f"index_version is {index_version}, but the cursor goes on with version {number}.",
+                next_step="Leave index_version out, or leave the cursor out to search that "
+                "version from the first page.",
+            )
         try:
             return whole, self.serving.pinned(corpus, number)
         except (IndexVersionNotFound, SearchUnsupported) as error:

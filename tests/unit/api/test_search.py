@@ -188,6 +188,22 @@ def test_all_that_can_be_asked_for_together(client: TestClient) -> None:
     assert answer["took_ms"]["highlight"] > 0
 
 
+def test_a_cursor_goes_on_with_no_other_version(client: TestClient) -> None:
+    body = {**QUERY, "limit": 5}
+    first = client.post(URL, json=body).json()
+    body["cursor"] = first["next_cursor"]
+    plain = client.post(URL, json=body).json()
+    for same in (2, "docs--v0002"):
+        page = client.post(URL, json={**body, "index_version": same}).json()
+        assert page["hits"] == plain["hits"]
+    for other in (3, "docs--v0003"):
+        refused = client.post(URL, json={**body, "index_version": other})
+        assert (refused.status_code, refused.json()["detail"]) == (
+            422,
+            "index_version is 3, but the cursor goes on with version 2.",
+        )
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b"{", b"\xff", b'[2,5,"",1e400]', b"[" * 200])
 def test_a_cursor_that_is_made_up_is_refused_as_a_cut_one_is(
     client: TestClient, body: bytes
