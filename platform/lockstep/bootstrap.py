@@ -35,7 +35,8 @@ from lockstep.models.encoders import Encoders
 from lockstep.models.query_compiler import QueryCompiler
 from lockstep.models.registry import ModelRegistry
 from lockstep.models.rerankers import Rerankers
-from lockstep.search.cursor import resume
+from lockstep.search.cursor import Resumed, resume
+from lockstep.search.interleaved import search_interleaved
 from lockstep.search.request import MAX_BATCH, SearchRequest, SearchResponse
 from lockstep.search.search import search, search_batch
 from lockstep.settings import Settings, load_settings
@@ -84,9 +85,8 @@ class Workspace:
         if isinstance(request, str):
             request = SearchRequest(request)
         if request.cursor is not None:
-            request, generation = self._resumed(corpus, request, request.cursor, index_version)
-        else:
-            generation = self._generation(corpus, index_version)
+            return self._next_page(corpus, resume(request, request.cursor), index_version)
+        generation = self._generation(corpus, index_version)
         self._require_abreast(generation, [request])
         self._load_rerankers([request])
         with within(self.settings.search_timeout_s):
@@ -125,18 +125,27 @@ class Workspace:
         if any(request.scope is not None for request in requests):
             self.serving.require_abreast(generation)
 
-    def _resumed(
-        self, corpus: str, request: SearchRequest, cursor: str, index_version: int | None
-    ) -> tuple[SearchRequest, Generation]:
-        whole, number = resume(request, cursor)
-        if index_version not in (None, number):
-            raise InvalidInput(
-                f"index_version is {index_version}, but the cursor goes on with version {number}.",
-                next_step="Leave index_version out, or leave the cursor out to search that "
-                "version from the first page.",
+    def _next_page(
+        self, corpus: str, resumed: Resumed, index_version: int | None
+    ) -> SearchResponse:
+        _require_same(resumed, index_version)
+        request, draft = resumed.request, resumed.draft
+        generation = self._kept(corpus, resumed.number)
+        candidate = self._kept(corpus, draft.candidate) if draft is not None else None
+        for kept in filter(None, (generation, candidate)):
+            self._require_abreast(kept, [request])
+        self._load_rerankers([request])
+        with within(self.settings.search_timeout_s):
+            if draft is None or candidate is None:
+                return search(generation, self.store, request, self.rerankers)
+            return search_interleaved(
+                generation, candidate, self.store, request, draft.seed, self.rerankers
             )
+
+    def _kept(self, corpus: str, number: int) -> Generation:
+        """A version that a cursor goes on with. Raises CursorExpired where it is gone."""
         try:
-            return whole, self.serving.pinned(corpus, number)
+            return self.serving.pinned(corpus, number)
         except (IndexVersionNotFound, SearchUnsupported) as error:
             raise CursorExpired(
                 "The index version that the cursor goes on with has been dropped.",
@@ -162,6 +171,20 @@ class Workspace:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _require_same(resumed: Resumed, index_version: int | None) -> None:
+    """Raise InvalidInput where a request pins another version than its cursor does."""
+    if index_version is None or (index_version == resumed.number and resumed.draft is None):
+        return
+    goes_on = f"version {resumed.number}"
+    if resumed.draft is not None:
+        goes_on = f"versions {resumed.number} and {resumed.draft.candidate}, interleaved"
+    raise InvalidInput(
+        f"index_version is {index_version}, but the cursor goes on with {goes_on}.",
+        next_step="Leave index_version out, or leave the cursor out to search that version from "
+        "the first page.",
+    )
 
 
 def open_workspace(root: Path | str, *, command: str = "lockstep") -> Workspace:

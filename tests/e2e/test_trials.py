@@ -15,6 +15,7 @@ from server_process import ServerProcess, until
 from workspaces import CORPUS, Templates
 
 from lockstep.bootstrap import open_workspace
+from lockstep.client import Client
 
 LIVE, CANDIDATE = "docs--v0001", "docs--v0002"
 TRIAL = "/v1/corpora/docs/trial"
@@ -217,6 +218,36 @@ def test_pages_of_an_interleaved_list_join_for_one_caller(shared: ServerProcess)
         return [hit["document_id"] for hit in answer["hits"]]
 
     assert page(5) + page(5, 5) == page(10)
+
+
+def test_an_interleaved_list_goes_on_by_its_cursor(shared: ServerProcess) -> None:
+    start(shared, interleave=1.0)
+    whole = shared.search("red river", traffic_key="me", limit=30)
+    with Client(str(shared.http.base_url)) as client:
+        pages = client.pages("docs", "red river", limit=7, traffic_key="me")
+        first, second = next(pages), next(pages)
+        assert (first.arm, second.arm, second.search_id) == ("interleaved", None, None)
+        shared.http.request("DELETE", TRIAL)
+        until(lambda: arm_of(shared) == "live")
+        others = [next(pages), next(pages), next(pages)]
+    walked = [hit for page in (first, second, *others) for hit in page.hits]
+    ids = [hit.document_id for hit in walked]
+    assert len(ids) == len(set(ids)) == 35
+    assert ids[:30] == [hit["document_id"] for hit in whole["hits"]]
+    assert {hit.index_version for hit in walked} == {LIVE, CANDIDATE}
+
+
+def test_a_caller_without_a_key_has_pages_that_join_too(shared: ServerProcess) -> None:
+    start(shared, interleave=1.0)
+    with Client(str(shared.http.base_url)) as client:
+        pages = list(client.pages("docs", "red river", limit=9))
+    ids = [hit.document_id for page in pages for hit in page.hits]
+    assert len(ids) == len(set(ids)) > 35
+    cursor = pages[0].next_cursor
+    body = {"query": "red river", "limit": 9, "cursor": cursor, "index_version": 1}
+    refused = shared.http.post("/v1/corpora/docs/search", json=body)
+    assert refused.status_code == 422
+    assert "goes on with versions 1 and 2, interleaved" in refused.json()["detail"]
 
 
 def test_feedback_is_kept_once_and_refuses_what_was_not_shown(shared: ServerProcess) -> None:

@@ -40,8 +40,9 @@ def search(
     """Search the live index version of a corpus, or the one that `index_version` pins.
 
     While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
-    tells. A search that is pinned, by `index_version` or by a cursor, never meets a trial, nor does
-    one of a key with a filter. Such a key is answered by no version that lags behind the live one.
+    tells. A search that is pinned, by `index_version` or by a cursor, never meets a trial: the list
+    of an interleaved answer goes on with both versions, and counts in no trial. Nor does a search of
+    a key with a filter, which is answered by no version that lags behind the live one.
     """
     request = caller.confined(body.request())
     if body.index_version is not None or body.cursor is not None:

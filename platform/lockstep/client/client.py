@@ -74,7 +74,9 @@ class Client:
     def pages(
         self, corpus: str, query: str | None = None, **options: Unpack[SearchOptions]
     ) -> Iterator[SearchResponse]:
-        """A search page by page, `limit` hits each, all from one index version."""
+        """A search page by page, `limit` hits each, all from what gave the first: one index
+        version, or both versions of an interleaved answer.
+        """
         asked: SearchOptions | None = options
         while asked is not None:
             page = self._send(calls.search(corpus, query, asked))

@@ -5,8 +5,9 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lockstep.errors import CursorExpired, InvalidInput
 from lockstep.search.boosts import MAX_BOOSTS, Boost, RecencyBoost
@@ -20,12 +21,34 @@ MAX_NUMBER = 2**31 - 1  # of an index version
 # none: it could live for ever.
 _CLOCKS_APART_S = 30
 _CHECK_BYTES = 8
-_FIELDS = 6
+_FIELDS = 7
+SEED_BITS = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _FIRST, _LAST = (
     (end.replace(tzinfo=UTC) - _EPOCH) // _TICK for end in (datetime.min, datetime.max)
 )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an interleaved list is made of, beside the live version. Raises ValueError."""
+
+    candidate: int  # number of the index version
+    seed: int  # of the coin
+
+    def __post_init__(self) -> None:
+        _require(_is_count(self.candidate, MAX_NUMBER))
+        _require(type(self.seed) is int and 0 <= self.seed < 2**SEED_BITS)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The request of the next page, and what answers it."""
+
+    request: SearchRequest
+    number: int  # of the index version
+    draft: Draft | None = None  # where the list is an interleaved one
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,7 @@ class Cursor:
     expires_at: int  # seconds since 1970
     nows: Sequence[int] = ()  # of the boosts of the first page, microseconds since 1970
     reranker: str | None = None  # of the first page, by its version
+    draft: Draft | None = None  # where the first page was interleaved
 
     def __post_init__(self) -> None:
         _require(_is_count(self.number, MAX_NUMBER))
@@ -52,8 +76,10 @@ class Cursor:
         _require(self.reranker is None or _is_ref(self.reranker))
 
     def to_text(self) -> str:
-        fields = [self.number, self.offset, self.digest, self.expires_at]
-        body = json.dumps([*fields, list(self.nows), self.reranker], separators=(",", ":")).encode()
+        fields: list[Any] = [self.number, self.offset, self.digest, self.expires_at]
+        draft = astuple(self.draft) if self.draft is not None else None
+        fields += [list(self.nows), self.reranker, draft]
+        body = json.dumps(fields, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
 
     @classmethod
@@ -81,12 +107,15 @@ class Cursor:
         check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         _require(check == _check(body))
         fields = json.loads(body)
-        _require(isinstance(fields, list) and len(fields) == _FIELDS)
+        _require(_is_list(fields, _FIELDS))
+        if fields[-1] is not None:
+            _require(_is_list(fields[-1], 2))
+            fields[-1] = Draft(*fields[-1])
         return cls(*fields)
 
 
-def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
-    """The request of the next page, and the number of the index version that it is for.
+def resume(request: SearchRequest, text: str) -> Resumed:
+    """The request of the next page, and what it is for.
 
     Raises InvalidInput where the cursor belongs to another search, CursorExpired where it is old.
     """
@@ -104,17 +133,22 @@ def resume(request: SearchRequest, text: str) -> tuple[SearchRequest, int]:
     resumed = replace(whole, offset=cursor.offset, limit=left, boosts=boosts)
     if resumed.rerank is not None and cursor.reranker is not None:
         resumed = replace(resumed, rerank=replace(resumed.rerank, kept=cursor.reranker))
-    return resumed, cursor.number
+    return Resumed(resumed, cursor.number, cursor.draft)
 
 
-def next_page(request: SearchRequest, number: int, reranker: str | None = None) -> str | None:
+def next_page(
+    request: SearchRequest,
+    number: int,
+    reranker: str | None = None,
+    draft: Draft | None = None,
+) -> str | None:
     """The cursor that follows this page; None where no search reaches that far."""
     if request.window >= _end(request):
         return None
     digest = _digest(replace(request, offset=0))
     nows = [(boost.moment - _EPOCH) // _TICK for boost in _recencies(request)]
     expires_at = int(time.time()) + LIFETIME_S
-    return Cursor(number, request.window, digest, expires_at, nows, reranker).to_text()
+    return Cursor(number, request.window, digest, expires_at, nows, reranker, draft).to_text()
 
 
 def _recencies(request: SearchRequest) -> list[RecencyBoost]:
@@ -166,6 +200,10 @@ def _require(holds: bool) -> None:
 
 def _is_count(value: object, most: int) -> bool:
     return type(value) is int and 1 <= value <= most  # and no bool, which is an int as well
+
+
+def _is_list(value: object, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length
 
 
 def _is_ref(value: object) -> bool:

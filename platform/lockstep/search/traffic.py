@@ -16,8 +16,10 @@ from lockstep.index.serving import Serving
 from lockstep.index.trial_watch import OnTrial, TrialWatch
 from lockstep.index.trials import Arm
 from lockstep.models.rerankers import Rerankers
-from lockstep.search.interleaving import Drafted, team_draft
-from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
+from lockstep.search.cursor import SEED_BITS, Draft
+from lockstep.search.interleaved import can_interleave, from_top, interleaved
+from lockstep.search.interleaving import Drafted
+from lockstep.search.request import SearchRequest, SearchResponse
 from lockstep.search.search import search
 from lockstep.search.shadow import Copy, Quiet, Shadow
 from lockstep.store.deadline import left_s, within
@@ -112,7 +114,7 @@ class Traffic:
         """An answer that the candidate has a part in; None where live is to answer alone."""
         if arm is Arm.CANDIDATE:
             return self._by_candidate(on_trial, request)
-        if arm is Arm.INTERLEAVED and request.group_by_document:
+        if arm is Arm.INTERLEAVED and can_interleave(request):
             return self._interleaved(on_trial, live, request, key)
         return None
 
@@ -141,27 +143,19 @@ class Traffic:
         self, on_trial: OnTrial, live: Generation, request: SearchRequest, key: str | None
     ) -> Answer | None:
         """Both lists from the top, drafted, and of that the page that was asked for."""
-        whole = replace(request, offset=0, limit=request.window)
+        whole = from_top(request)
         theirs = self._tried(on_trial, whole)
         if theirs is None:
             return None
         ours = search(live, self.store, whole, self.rerankers)
-        drafted = team_draft(
-            [hit.document_id for hit in ours.hits],
-            [hit.document_id for hit in theirs.hits],
-            length=request.window,
-            coin=_coin(on_trial, request, key),
-        )[request.offset :]
-        hits = {Arm.LIVE: _by_document(ours), Arm.CANDIDATE: _by_document(theirs)}
-        took = _sum(ours.took_ms, theirs.took_ms)
+        draft = Draft(on_trial.trial.number, _seed(on_trial, request, key))
+        page = interleaved(ours, theirs, request, live.version.number, draft)
         with on_trial.counting() as counts:
-            counts.interleaved.answer(took.total)
+            counts.interleaved.answer(page.response.took_ms.total)
             counts.ours.add(ours.took_ms.total)
             counts.theirs.add(theirs.took_ms.total)
-        shown = [hits[one.team][one.id] for one in drafted]
-        # Its pages cannot be pinned: they are made of two versions'.
-        response = replace(ours, hits=shown, took_ms=took, next_cursor=None)
-        return Answer(response, Arm.INTERLEAVED, number=live.version.number, teams=drafted)
+        number = live.version.number
+        return Answer(page.response, Arm.INTERLEAVED, number=number, teams=page.teams)
 
     def _tried(self, on_trial: OnTrial, request: SearchRequest) -> SearchResponse | None:
         """The candidate's answer; None where live has to answer, and that is no failure.
@@ -217,25 +211,8 @@ def _count_failure(on_trial: OnTrial, arm: Arm, failure: _CandidateFailed) -> No
     logger.log(level, "live answered instead of v%d: %s", on_trial.trial.number, failure)
 
 
-def _by_document(response: SearchResponse) -> dict[str, Hit]:
-    """The hits of one answer by document, each with the version it comes from."""
-    return {
-        hit.document_id: replace(hit, index_version=response.index_version) for hit in response.hits
-    }
-
-
-def _coin(on_trial: OnTrial, request: SearchRequest, key: str | None) -> random.Random:
-    """The same one for every page that a caller asks for, if the caller can be told."""
+def _seed(on_trial: OnTrial, request: SearchRequest, key: str | None) -> int:
+    """Of the coin: the same for every search of the same query, if the caller can be told."""
     if key is None:
-        return random.Random()
-    return random.Random(on_trial.trial.place(f"{key}\x1f{request.query}"))
-
-
-def _sum(one: Timings, other: Timings) -> Timings:
-    return Timings(
-        encode=round(one.encode + other.encode, 3),
-        search=round(one.search + other.search, 3),
-        highlight=round(one.highlight + other.highlight, 3),
-        rerank=round(one.rerank + other.rerank, 3),
-        total=round(one.total + other.total, 3),
-    )
+        return random.getrandbits(SEED_BITS)
+    return int(on_trial.trial.place(f"{key}\x1f{request.query}") * 2**SEED_BITS)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lockstep.errors import CursorExpired, InvalidInput
 from lockstep.search.boosts import RecencyBoost
-from lockstep.search.cursor import LIFETIME_S, Cursor, next_page, resume
+from lockstep.search.cursor import LIFETIME_S, Cursor, Draft, Resumed, next_page, resume
 from lockstep.search.diversity import DiversityChoice
 from lockstep.search.request import SearchRequest
 from lockstep.search.rerank import RerankChoice
@@ -27,10 +27,10 @@ def test_the_next_page_is_of_the_same_search_and_version() -> None:
     request = SearchRequest("red", limit=20, filter={"must": []})
     text = next_page(request, 3)
     assert text is not None
-    assert resume(replace(request, cursor=text), text) == (replace(request, offset=20), 3)
+    assert resume(replace(request, cursor=text), text) == Resumed(replace(request, offset=20), 3)
     second = next_page(replace(request, offset=20), 3)
     assert second is not None
-    assert resume(request, second) == (replace(request, offset=40), 3)
+    assert resume(request, second) == Resumed(replace(request, offset=40), 3)
 
 
 def test_a_list_goes_on_from_the_moment_of_its_first_page() -> None:
@@ -39,7 +39,7 @@ def test_a_list_goes_on_from_the_moment_of_its_first_page() -> None:
     text = next_page(request, 3)
     assert text is not None
     asked_later = replace(request, boosts=[RecencyBoost("published", 30, 0.5, later)])
-    resumed, _ = resume(asked_later, text)
+    resumed = resume(asked_later, text).request
     assert resumed.boosts == tuple(request.boosts)
     heavier = replace(request, boosts=[RecencyBoost("published", 30, 0.6, first)])
     with pytest.raises(InvalidInput, match="belongs to another search"):
@@ -62,7 +62,7 @@ def test_a_moment_without_a_zone_is_utc_on_every_page() -> None:
     request = SearchRequest("red", boosts=[boost])
     text = next_page(request, 3)
     assert text is not None
-    resumed, _ = resume(request, text)
+    resumed = resume(request, text).request
     assert resumed.boosts[0].function == boost.function
     assert boost.moment == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -77,7 +77,7 @@ def test_any_moment_that_a_boost_takes_is_kept_to_the_microsecond(now: datetime)
     request = SearchRequest("red", boosts=[boost] * 2)
     text = next_page(request, 3)
     assert text is not None
-    resumed, _ = resume(request, text)
+    resumed = resume(request, text).request
     assert [each.function for each in resumed.boosts] == [boost.function] * 2
 
 
@@ -106,7 +106,7 @@ def test_the_last_page_holds_what_is_left(fields: dict[str, Any], limits: list[i
     first = SearchRequest("red", **fields)
     pages = [first]
     while (text := next_page(pages[-1], 1)) is not None:
-        pages.append(resume(first, text)[0])
+        pages.append(resume(first, text).request)
     assert [page.limit for page in pages] == limits
     assert [page.offset for page in pages] == [sum(limits[:n]) for n in range(len(limits))]
 
@@ -138,8 +138,9 @@ def made_up(at: int, value: Any) -> str:
 
 
 def test_what_is_made_up_as_a_search_makes_it_is_taken() -> None:
-    resumed, number = resume(REQUEST, made_up(1, 40))
-    assert (resumed, number) == (replace(REQUEST, offset=40, boosts=tuple(REQUEST.boosts)), 3)
+    next_request = replace(REQUEST, offset=40, boosts=tuple(REQUEST.boosts))
+    assert resume(REQUEST, made_up(1, 40)) == Resumed(next_request, 3)
+    assert resume(REQUEST, made_up(6, [4, 7])).draft == Draft(candidate=4, seed=7)
 
 
 BODIES = ["[]", "[1,2]", "null", "5", "{", '"abcd"', '{"a":1}', "", "[" * 300, "[" * 99 + "]" * 99]
@@ -163,7 +164,8 @@ UNGIVEN: list[tuple[int, list[Any]]] = [
     (4, ["a", "", None, 1, 1.5, True, {"a": 1}, [], [1, 2], [1] * 99, ...]),
     (4, [[value] for value in [*NO_INT[:-1], 10**18, -(10**18), 10**30, -(10**30)]]),
     (5, [1, True, [], {}, "", "a" * 129, "a\n", "\ud800", "ce@1", ...]),
-    (6, ["more"]),
+    (6, ["more", 1, True, {}, [], [1], [1, 2, 3], [0, 1], [1, -1], [1, 2**32], ["a", 1], ...]),
+    (7, ["more"]),
 ]
 
 
@@ -177,7 +179,7 @@ def test_a_value_that_no_search_gives_is_refused(at: int, value: Any) -> None:
 
 def test_the_clocks_of_two_servers_may_differ_a_little() -> None:
     made = made_up(3, int(time.time()) + LIFETIME_S + 10)
-    assert resume(REQUEST, made)[1] == 3
+    assert resume(REQUEST, made).number == 3
 
 
 JSON = st.recursive(
@@ -193,7 +195,7 @@ def test_no_body_but_a_cursors_is_taken(body: Any) -> None:
         Cursor.from_text(forged(json.dumps(body).encode()))
 
 
-@given(st.integers(0, 6), JSON)
+@given(st.integers(0, 7), JSON)
 def test_any_value_is_taken_or_refused(at: int, value: Any) -> None:
     with suppress(InvalidInput, CursorExpired):
         resume(REQUEST, made_up(at, value))

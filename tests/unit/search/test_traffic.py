@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,8 @@ from lockstep.errors import EncodingFailed, InvalidInput, SearchUnsupported, Sto
 from lockstep.index.trial_counts import Counts
 from lockstep.index.trial_watch import OnTrial
 from lockstep.index.trials import Arm, Exposure, Trial, TrialState
+from lockstep.search.cursor import resume
+from lockstep.search.highlights import HighlightChoice
 from lockstep.search.request import Hit, SearchRequest, SearchResponse, Timings
 from lockstep.search.shadow import Copy, Quiet, Shadow
 from lockstep.search.traffic import Traffic
@@ -241,3 +244,37 @@ def test_no_candidate_answers_a_key_with_a_filter(
 
     assert (answer.arm, answer.response.index_version) == (Arm.LIVE, LIVE)
     assert stage.answer().arm is not Arm.LIVE
+
+
+def test_a_search_whose_sentences_are_compared_is_answered_by_live(
+    play: Callable[[Search], None],
+) -> None:
+    """No version compares those of all hits up to a page far down."""
+    play(lambda collection, request: response(collection))
+    by_meaning = SearchRequest("red", offset=60, highlight=HighlightChoice(by_meaning=True))
+    stage = Stage(BOTH[1])
+
+    assert stage.traffic.answer("docs", by_meaning, stage.key).arm is Arm.LIVE
+    assert stage.answer().arm is Arm.INTERLEAVED
+
+
+@pytest.mark.parametrize(
+    ("more", "limit", "goes_on"),
+    [
+        ({}, 2, False),
+        ({LIVE: "cursor"}, 2, True),
+        ({CANDIDATE: "cursor"}, 2, True),
+        ({}, 1, True),  # each version has a document that the other has not
+    ],
+)
+def test_an_interleaved_answer_has_a_cursor_where_either_version_has_more(
+    play: Callable[[Search], None], more: dict[str, str], limit: int, goes_on: bool
+) -> None:
+    play(
+        lambda collection, request: replace(response(collection), next_cursor=more.get(collection))
+    )
+    request, stage = SearchRequest("red", limit=limit), Stage(BOTH[1])
+    cursor = stage.traffic.answer("docs", request, stage.key).response.next_cursor
+    assert (cursor is not None) is goes_on
+    if cursor is not None:
+        assert resume(request, cursor).draft is not None

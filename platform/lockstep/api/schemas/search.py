@@ -241,7 +241,8 @@ class SearchBody(Body):
     cursor: Annotated[StrictStr, Field(max_length=MAX_CURSOR_CHARS)] | None = Field(
         None,
         description="`next_cursor` of the answer before, with the same search: the next page, from "
-        "the index version that gave the first, whatever is promoted meanwhile.",
+        "the index version that gave the first, whatever is promoted meanwhile; of an interleaved "
+        "answer, from both versions.",
     )
     index_version: VersionNumber | Annotated[StrictStr, Field(max_length=128)] | None = Field(
         None, description="Search this version instead of the live one: its number or collection."
