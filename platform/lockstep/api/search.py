@@ -41,8 +41,8 @@ def search(
 
     While a version is on trial (`lockstep trial`), it may answer a share of the searches; `arm`
     tells. A search that is pinned, by `index_version` or by a cursor, never meets a trial: the list
-    of an interleaved answer goes on with both versions, and counts in no trial. Nor does a search of
-    a key with a filter, which is answered by no version that lags behind the live one.
+    of an interleaved answer goes on with both versions, and counts in no trial. Nor does a search
+    of a key with a filter, which is answered by no version that lags behind the live one.
     """
     request = caller.confined(body.request())
     if body.index_version is not None or body.cursor is not None:
