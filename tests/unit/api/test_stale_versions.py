@@ -96,7 +96,7 @@ def test_a_candidate_that_lags_answers_no_key_with_a_filter(server: Server) -> N
 
 def test_a_forged_cursor_leads_to_no_candidate_that_lags(server: Server) -> None:
     first = server.ask(server.tenant, **PAGE).json()
-    forged = replace(Cursor.from_text(first["next_cursor"]), number=2, offset=0).to_text()
+    forged = replace(Cursor.from_text(first["next_cursor"]), number=2, offset=1).to_text()
     server.take_away()
 
     assert server.ask(server.tenant, **PAGE, cursor=forged).status_code == 403
