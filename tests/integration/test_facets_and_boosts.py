@@ -163,7 +163,7 @@ def test_a_field_without_an_index_is_not_counted(opened: tuple[Workspace, TestCl
     assert "It can count lang, year" in refused.value.message
     assert refused.value.next_step == (
         "lockstep reindex docs --model tiny@1 "
-        "--index 'lang:keyword' --index 'views:keyword' --index 'year:integer'"
+        "--index lang:keyword --index published:datetime --index views:keyword --index year:integer"
     )
     dated = client.post(URL, json={"query": "river", "facets": ["published"]})
     assert dated.status_code == 422

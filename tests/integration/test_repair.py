@@ -19,6 +19,7 @@ from lockstep.corpus.schema import leases
 from lockstep.errors import CollectionDamaged, CollectionInUse, LeaseLost, ProbeFailed
 from lockstep.index.passages import Passage, point_id
 from lockstep.index.probe import ProbeReport
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.repair import Repaired, RepairListener
 from lockstep.index.versions import State
 from lockstep.models.encoder import Encoder
@@ -290,5 +291,4 @@ def test_a_collection_that_cannot_open_needs_a_reindex(
     (shard / "edge_config.json").write_text("not JSON")
     with pytest.raises(CollectionDamaged, match="cannot be repaired") as caught:
         workspace.repairer.repair(CORPUS, version.number)
-    rebuild = f"Build it anew: lockstep reindex docs --model {version.model_ref}"
-    assert caught.value.next_step == rebuild
+    assert caught.value.next_step == f"Build it anew: {reindex_command(version)}"

@@ -9,6 +9,7 @@ import numpy as np
 from lockstep.corpus.documents import Document
 from lockstep.errors import DimensionMismatch
 from lockstep.index.passages import Passage, PassageSplitter
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.versions import IndexVersion
 from lockstep.lexical.bm25 import Bm25Encoder
 from lockstep.models.encoder import Encoder
@@ -109,7 +110,7 @@ def _require_same(version: IndexVersion, digest: str, model: ModelVersion) -> No
         raise DimensionMismatch(
             f"Index {version.collection} was built by a model of digest {digest[:12]}; {model.ref} "
             f"is now {model.digest[:12]}.",
-            next_step=f"lockstep reindex {version.corpus} --model {version.model_ref}",
+            next_step=reindex_command(version, model.manifest),
         )
 
 

@@ -9,6 +9,7 @@ from lockstep.errors import ProbeFailed
 from lockstep.index.differences import AsOf, Differences, compare
 from lockstep.index.generation import Generation
 from lockstep.index.passages import Passage
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.samples import SampleReport, check_samples
 from lockstep.store.port import Json, VectorStore
 
@@ -121,8 +122,8 @@ class Prober:
 
 def _raise_for(generation: Generation, problems: Sequence[str]) -> None:
     if problems:
+        command = reindex_command(generation.version, generation.encoder.version.manifest)
         raise ProbeFailed(
             f"Index {generation.collection} is not sound. {' '.join(problems)}",
-            next_step=f"Build it anew: lockstep reindex {generation.version.corpus} "
-            f"--model {generation.version.model_ref}",
+            next_step=f"Build it anew: {command}",
         )

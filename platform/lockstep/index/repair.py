@@ -27,6 +27,7 @@ from lockstep.index.differences import Differences
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease, Leases
 from lockstep.index.probe import Prober, ProbeReport
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.stored_vectors import disagreeing_documents
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
@@ -154,7 +155,7 @@ class Repairer:
         why, what = refused[version.state]
         raise RepairRefused(
             f"Index version {version.label} of '{corpus}' {why}; there is nothing to repair.",
-            next_step=f"{what}: lockstep reindex {corpus} --model {version.model_ref}",
+            next_step=f"{what}: {reindex_command(version)}",
         )
 
     @contextmanager
@@ -300,14 +301,14 @@ class _Repair:
 def beyond_repair(version: IndexVersion, why: str) -> ProbeFailed:
     return ProbeFailed(
         f"Index {version.collection} is not sound after the repair. {why}",
-        next_step=f"Build it anew: lockstep reindex {version.corpus} --model {version.model_ref}",
+        next_step=f"Build it anew: {reindex_command(version)}",
     )
 
 
 @contextmanager
 def _opening(version: IndexVersion) -> Iterator[None]:
     """Say what to do where the collection cannot be opened."""
-    rebuild = f"lockstep reindex {version.corpus} --model {version.model_ref}"
+    rebuild = reindex_command(version)
     try:
         yield
     except (CollectionDamaged, CollectionNotFound) as error:

@@ -29,6 +29,7 @@ from lockstep.index.catalog import IndexCatalog
 from lockstep.index.gate_report import GateReport, GateResult, Gates, Verdict
 from lockstep.index.generation import Generation
 from lockstep.index.leases import Lease, Leases
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.trials import Trials
 from lockstep.index.versions import IndexVersion, State
 from lockstep.models.encoders import Encoders
@@ -190,7 +191,7 @@ class Rollouts:
         if version.state in reasons:
             raise PromotionRefused(
                 f"Index version {version.label} of '{corpus}' {reasons[version.state]}",
-                next_step=f"Build it: lockstep reindex {corpus} --model {version.model_ref}",
+                next_step=f"Build it: {reindex_command(version)}",
             )
         return version
 
@@ -206,8 +207,7 @@ class Rollouts:
             raise NothingToRollBack(
                 f"The version before {live.label} of '{live.corpus}' was {version.label}, which is "
                 f"{version.state.value}.",
-                next_step=f"Build it anew: lockstep reindex {live.corpus} "
-                f"--model {version.model_ref}",
+                next_step=f"Build it anew: {reindex_command(version)}",
             )
         return version
 

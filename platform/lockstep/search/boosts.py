@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from lockstep.errors import InvalidInput, SearchUnsupported
+from lockstep.index.rebuilding import another_type
 from lockstep.search.fusion import Ranked
 from lockstep.store.payload_functions import Decay, PayloadFunction, Saturation
 from lockstep.store.payload_indexes import check_field
 from lockstep.store.port import METADATA, Json, Reader
 
 if TYPE_CHECKING:
-    from lockstep.index.versions import IndexVersion
+    from lockstep.index.generation import Generation
 
 MAX_BOOSTS = 10
 MAX_WEIGHT = 100.0
@@ -107,8 +108,9 @@ def checked_boosts(boosts: Sequence[Boost]) -> tuple[Boost, ...]:
     return tuple(boosts)
 
 
-def require_computable(version: "IndexVersion", boosts: Sequence[Boost]) -> None:
+def require_computable(generation: "Generation", boosts: Sequence[Boost]) -> None:
     """Raise SearchUnsupported where a field is indexed as something that the boost cannot read."""
+    version, manifest = generation.version, generation.encoder.version.manifest
     for boost in boosts:
         kind = version.spec.payload_indexes.get(boost.field)
         if kind is not None and kind not in boost.types:
@@ -116,8 +118,7 @@ def require_computable(version: "IndexVersion", boosts: Sequence[Boost]) -> None
             raise SearchUnsupported(
                 f"Index {version.collection} has an index of type {kind} of '{boost.field}'; a "
                 f"boost of kind {boost.kind} needs one of type {expected}, or none.",
-                next_step=f"lockstep reindex {version.corpus} --model {version.model_ref} "
-                f"--index '{boost.field}:{boost.types[0]}'",
+                next_step=another_type(version, manifest, boost.field, boost.types[0], "boost by"),
             )
 
 

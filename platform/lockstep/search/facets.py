@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockstep.errors import InvalidInput, SearchUnsupported
+from lockstep.index.rebuilding import another_type, reindex_command
 from lockstep.store.payload_indexes import COUNTED_TYPES, check_field
 from lockstep.store.port import METADATA, PASSAGE, FacetCount, Json, VectorStore
 
 if TYPE_CHECKING:
     from lockstep.index.generation import Generation
-    from lockstep.index.versions import IndexVersion
 
 MAX_FACETS = 10
 MAX_VALUES = 100
@@ -52,12 +52,12 @@ def checked_facets(facets: Sequence[Facet | str]) -> tuple[Facet, ...]:
     return named
 
 
-def require_countable(version: "IndexVersion", facets: Sequence[Facet]) -> None:
-    """Raise SearchUnsupported where the version was not built to count a field."""
-    indexes = version.spec.payload_indexes
+def require_countable(generation: "Generation", facets: Sequence[Facet]) -> None:
+    """Raise SearchUnsupported where the index version was not built to count a field."""
+    indexes = generation.version.spec.payload_indexes
     for facet in facets:
         if indexes.get(facet.field) not in COUNTED_TYPES:
-            raise _uncountable(facet.field, version)
+            raise _uncountable(facet.field, generation)
 
 
 def count_facets(
@@ -76,18 +76,22 @@ def count_facets(
     }
 
 
-def _uncountable(field: str, version: "IndexVersion") -> SearchUnsupported:
+def _uncountable(field: str, generation: "Generation") -> SearchUnsupported:
+    version, manifest = generation.version, generation.encoder.version.manifest
     indexes = version.spec.payload_indexes
-    has = f"its index is of type {indexes[field]}" if field in indexes else "it has no index of it"
-    options = {**_countable(indexes), field: "keyword"}
-    command = " ".join(f"--index '{name}:{kind}'" for name, kind in sorted(options.items()))
+    if field in indexes:
+        has = f"its index is of type {indexes[field]}"
+        next_step = another_type(version, manifest, field, "keyword", "count")
+    else:
+        has = "it has no index of it"
+        next_step = reindex_command(version, manifest, indexes={field: "keyword"})
     return SearchUnsupported(
         f"Index {version.collection} cannot count the values of '{field}': {has}. It can count "
         f"{', '.join(_countable(indexes)) or 'none'}; expected an index of type "
         f"{', '.join(sorted(COUNTED_TYPES))}.",
-        next_step=f"lockstep reindex {version.corpus} --model {version.model_ref} {command}",
+        next_step=next_step,
     )
 
 
-def _countable(indexes: Mapping[str, str]) -> dict[str, str]:
-    return {field: kind for field, kind in indexes.items() if kind in COUNTED_TYPES}
+def _countable(indexes: Mapping[str, str]) -> list[str]:
+    return [field for field, kind in indexes.items() if kind in COUNTED_TYPES]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lockstep.errors import SearchUnsupported
 from lockstep.index.generation import Generation
+from lockstep.index.rebuilding import reindex_command
 from lockstep.models.token_encoder import TokenEncoder
 from lockstep.search.request import Hit
 from lockstep.store.port import LateBranch, VectorStore
@@ -35,10 +36,10 @@ class LateScorer:
 def late_scorer(generation: Generation, store: VectorStore) -> LateScorer:
     """Raises SearchUnsupported where the index version holds no vectors of tokens."""
     if generation.tokens is None:
-        version = generation.version
+        model = generation.encoder.version.manifest
+        command = reindex_command(generation.version, model, late_interaction="REF")
         raise SearchUnsupported(
             f"Index {generation.collection} has no late interaction vectors to rerank by.",
-            next_step="Name a reranker in rerank.model, or build them in: lockstep reindex "
-            f"{version.corpus} --model {version.model_ref} --late-interaction REF",
+            next_step=f"Name a reranker in rerank.model, or build them in: {command}",
         )
     return LateScorer(generation.collection, generation.tokens, store)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockstep.errors import SearchUnsupported
+from lockstep.index.rebuilding import reindex_command
 from lockstep.search.request import PrefilterChoice, SearchRequest
 from lockstep.store.port import (
     Branch,
@@ -95,7 +96,7 @@ def _prefilter(
 def _unsupported(
     choice: PrefilterChoice | None, dim: int | None, generation: "Generation"
 ) -> SearchUnsupported:
-    version = generation.version
+    version, manifest = generation.version, generation.encoder.version.manifest
     if dim is not None:
         return SearchUnsupported(
             f"A prefilter of {choice and choice.dims} dimensions was asked for; index "
@@ -104,13 +105,13 @@ def _unsupported(
         )
     reason = (
         "its spec turns it off"
-        if generation.encoder.version.manifest.matryoshka_dims
+        if manifest.matryoshka_dims
         else f"model {version.model_ref} does not say that it was trained with Matryoshka, so its "
         "first dimensions alone may mean little"
     )
+    forced = min(64, generation.encoder.dim // 2)
+    command = reindex_command(version, manifest, prefilter_dim=forced)
     return SearchUnsupported(
         f"Index {version.collection} has no prefilter: {reason}.",
-        next_step="Search without it, or force one when building: lockstep reindex "
-        f"{version.corpus} --model {version.model_ref} --prefilter-dim "
-        f"{min(64, generation.encoder.dim // 2)}",
+        next_step=f"Search without it, or force one when building: {command}",
     )

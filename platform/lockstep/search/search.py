@@ -104,8 +104,8 @@ def _answer(
 
 def _require_possible(generation: Generation, request: SearchRequest) -> None:
     """Raise SearchUnsupported, before any work, for what the index version was not built for."""
-    require_countable(generation.version, request.counted)
-    require_computable(generation.version, request.boosts)
+    require_countable(generation, request.counted)
+    require_computable(generation, request.boosts)
 
 
 def _above_threshold(hits: list[Hit], threshold: float | None) -> list[Hit]:

@@ -4,13 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from generations import generation
 
 from lockstep.errors import InvalidInput, SearchUnsupported
-from lockstep.index.versions import IndexVersion
 from lockstep.search.boosts import (
     Boost,
     Boosted,
@@ -127,18 +126,13 @@ def test_now_is_a_time() -> None:
 
 
 def test_an_index_of_another_type_is_refused() -> None:
-    version = cast(
-        IndexVersion,
-        SimpleNamespace(
-            collection="docs--v0001",
-            corpus="docs",
-            model_ref="m@1",
-            spec=SimpleNamespace(payload_indexes={"views": "keyword", "published": "datetime"}),
-        ),
-    )
-    require_computable(version, [NEW, PopularityBoost("other", 1, 1)])
-    with pytest.raises(SearchUnsupported, match="type keyword of 'views'"):
-        require_computable(version, [VIEWS])
+    built = generation({"views": "keyword", "published": "datetime"})
+    require_computable(built, [NEW, PopularityBoost("other", 1, 1)])
+    with pytest.raises(SearchUnsupported, match="type keyword of 'views'") as refused:
+        require_computable(built, [VIEWS])
+    assert "A field has one type: boost by another field" in refused.value.next_step
+    command = "reindex docs --model tiny@1 --index published:datetime --index views:integer"
+    assert refused.value.next_step.endswith(command)
 
 
 @pytest.mark.parametrize("now", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])

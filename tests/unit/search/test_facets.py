@@ -1,12 +1,11 @@
 """Facets: how they are asked for."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from generations import generation
 
 from lockstep.errors import InvalidInput, SearchUnsupported
-from lockstep.index.versions import IndexVersion
 from lockstep.search.facets import Facet, checked_facets, require_countable
 from lockstep.search.request import SearchRequest
 
@@ -42,17 +41,31 @@ def test_a_limit_is_from_1_to_100(limit: Any) -> None:
 
 def test_a_version_counts_what_it_was_built_to_count() -> None:
     indexes = {"lang": "keyword", "year": "integer", "when": "datetime", "open": "bool"}
-    require_countable(version(indexes), [Facet("lang"), Facet("year"), Facet("open")])
+    require_countable(generation(indexes), [Facet("lang"), Facet("year"), Facet("open")])
     for name, has in (("when", "its index is of type datetime"), ("x", "it has no index of it")):
         with pytest.raises(SearchUnsupported) as refused:
-            require_countable(version(indexes), [Facet("lang"), Facet(name)])
-        assert f"'{name}': {has}. It can count lang, year, open;" in refused.value.message
-        assert f"--index '{name}:keyword'" in refused.value.next_step
+            require_countable(generation(indexes), [Facet("lang"), Facet(name)])
+        assert f"'{name}': {has}. It can count lang, open, year;" in refused.value.message
+        assert f"--index {name}:keyword" in refused.value.next_step
     with pytest.raises(SearchUnsupported, match="It can count none"):
-        require_countable(version({}), [Facet("lang")])
+        require_countable(generation({}), [Facet("lang")])
 
 
-def version(indexes: dict[str, str]) -> IndexVersion:
-    spec = SimpleNamespace(payload_indexes=indexes)
-    named = {"collection": "docs--v0001", "corpus": "docs", "model_ref": "m@1"}
-    return cast(IndexVersion, SimpleNamespace(spec=spec, **named))
+def test_the_next_step_keeps_all_other_indexes() -> None:
+    indexes = {"lang": "keyword", "price": "float", "when": "datetime"}
+    with pytest.raises(SearchUnsupported) as refused:
+        require_countable(generation(indexes), [Facet("nope")])
+    assert refused.value.next_step == (
+        "lockstep reindex docs --model tiny@1 --index lang:keyword --index nope:keyword "
+        "--index price:float --index when:datetime"
+    )
+
+
+def test_a_field_of_another_type_is_not_turned_unawares() -> None:
+    with pytest.raises(SearchUnsupported) as refused:
+        require_countable(generation({"lang": "keyword", "price": "float"}), [Facet("price")])
+    assert refused.value.next_step == (
+        "A field has one type: count another field, or give 'price' the type keyword, after which "
+        "nothing can use it as float any more: lockstep reindex docs --model tiny@1 "
+        "--index lang:keyword --index price:keyword"
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from lockstep.bootstrap import Workspace
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.trials import TRIABLE
 from lockstep.index.versions import FOLLOWING, IndexVersion, State
 from lockstep.store.port import Json
@@ -61,7 +62,7 @@ def _disagreements(
             yield bad(
                 "catalog",
                 f"{version.collection} is {version.state.value}, but its points are gone.",
-                f"lockstep reindex {corpus} --model {version.model_ref}",
+                reindex_command(version),
             )
         if version.state is State.DROPPED and version.collection in collections:
             yield warn(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lockstep.bootstrap import Workspace
 from lockstep.errors import CollectionInUse, LeaseHeld, LockstepError
 from lockstep.index.generation import Generation
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.versions import IndexVersion
 from lockstep_indexer.cli.checks.check import Check, bad, failed, good, warn
 from lockstep_indexer.cli.render import plural
@@ -13,7 +14,7 @@ from lockstep_indexer.cli.render import plural
 def index(workspace: Workspace, version: IndexVersion) -> Iterator[Check]:
     """The engine's own word, then the probe: every id and hash, and a sample encoded again."""
     name = f"index {version.collection}"
-    rebuild = f"lockstep reindex {version.corpus} --model {version.model_ref}"
+    rebuild = reindex_command(version)
     repair = f"lockstep doctor --repair {version.collection}"
     try:
         yield from _readiness(workspace, version, repair)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from lockstep.bootstrap import Workspace
 from lockstep.index.leases import HeldLease
+from lockstep.index.rebuilding import reindex_command
 from lockstep.index.replicas import SILENT_S, Replica
 from lockstep.index.versions import State
 from lockstep_indexer.cli.checks.check import Check, good, warn
@@ -53,7 +54,7 @@ def _resume(workspace: Workspace, resource: str) -> str:
             if version.collection != resource:
                 continue
             if version.state is State.BUILDING:
-                return f"Go on: lockstep reindex {corpus} --model {version.model_ref}"
+                return f"Go on: {reindex_command(version)}"
             return f"Nothing to do; see how it stands: lockstep status {corpus}"
     return "Nothing to do: it ends by itself."
 
