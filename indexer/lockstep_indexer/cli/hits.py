@@ -1,6 +1,6 @@
 """How the hits of a search look: two lines of text each, with the words that matched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -79,6 +79,7 @@ class Answers:
                     Rule(Text(printable(query), "name"), align="left", style="faint"), width
                 )
             yield from self._hits(query, answer, width)
+            yield from _filtered(answer)
             yield from facet_tables(answer)
             yield _footer(answer)
         if self._lag:
@@ -160,6 +161,21 @@ def _reranked(rerank: "Json") -> str:
     return f"reranked: {rerank['score']:.4f}, {before}"
 
 
+def _filtered(answer: "SearchResponse") -> Iterator[Text]:
+    """What the filter leaves, where that was asked for: none, or all, is no filter as meant."""
+    explain = answer.explain or {}
+    matching, passages = explain.get("matching_filter"), explain.get("passages", 0)
+    if matching is None:
+        return
+    whole = plural(passages, "passage")
+    if not matching:
+        yield note(f"The filter matches none of {whole}: check its keys and values.")
+    elif matching == passages:
+        yield note(f"The filter matches all of {whole}: it leaves nothing out.")
+    else:
+        yield Text(f"The filter matches {matching:,} of {whole}.", "faint")
+
+
 def _footer(answer: "SearchResponse") -> Text:
     took = answer.took_ms
     stages = f"encode {took.encode:.1f}, search {took.search:.1f}"
@@ -167,4 +183,6 @@ def _footer(answer: "SearchResponse") -> Text:
     if answer.reranker is not None:
         stages += f", rerank {took.rerank:.1f}"
         models += f" · {answer.reranker}"
+    if any(hit.highlights is not None for hit in answer.hits):
+        stages += f", highlight {took.highlight:.1f}"
     return Text(f"{answer.index_version} · {models} · {took.total:.1f} ms ({stages})", "faint")

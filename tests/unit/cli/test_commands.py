@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,30 @@ def test_search_shows_hits_and_where_they_come_from(reading: Cli) -> None:
     assert "dense: rank" in result.out
     assert "adds 0.8 × 1.0000 = 0.8000" in result.out  # of the nearest
     assert result.out.count("docs--v0001 · tiny@1 · ") == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ({"key": "topik", "match": {"value": "x"}}, "matches none of 40 passages: check its keys"),
+        ({"key": "lang", "match": {"any": ["de", "en"]}}, "matches all of 40 passages"),
+        ({"key": "lang", "match": {"value": "en"}}, "The filter matches 20 of 40 passages."),
+    ],
+)
+def test_explain_says_what_the_filter_leaves(
+    reading: Cli, condition: dict[str, Any], says: str
+) -> None:
+    asked = ("search", "docs", "csv", "--filter", json.dumps({"must": [condition]}))
+    assert says in reading(*asked, "--explain").out
+    assert "The filter" not in reading(*asked).out
+
+
+def test_the_stages_of_a_search_add_up(reading: Cli) -> None:
+    plain, highlighted = (
+        reading("search", "docs", "csv", *options).out for options in ((), ("--highlight", "words"))
+    )
+    assert ", highlight " not in plain
+    assert re.search(r"\(encode [\d.]+, search [\d.]+, highlight [\d.]+\)", highlighted)
 
 
 def test_search_options_reach_the_search(reading: Cli) -> None:
