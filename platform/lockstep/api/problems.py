@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from lockstep.actor import request_id
+from lockstep.api.validation import FieldProblem, field_problems
 from lockstep.errors import (
     AccessDenied,
     CollectionNotFound,
@@ -56,13 +57,6 @@ STATUS: Mapping[type[LockstepError], int] = {
     Unavailable: 503,
     StorageFull: 507,
 }
-
-
-class FieldProblem(BaseModel):
-    """One part of a request that cannot be used."""
-
-    field: str
-    message: str
 
 
 class Problem(BaseModel):
@@ -149,7 +143,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-        return respond(_validation_problem(request, error.errors()))
+        return respond(_validation_problem(request, error.errors(), error.body))
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
@@ -189,29 +183,18 @@ def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, s
     return error.detail
 
 
-def _validation_problem(request: Request, errors: Sequence[Any]) -> Problem:
+def _validation_problem(request: Request, errors: Sequence[Any], body: Any) -> Problem:
     sent = request.headers.get("content-type", "none").split(";")[0]
     if any(error["loc"] == ("body",) for error in errors) and not sent.endswith("json"):
         return plain_problem(
             415, f"The body has the content type '{sent}'; expected application/json."
         )
-    fields = [_field_problem(error) for error in errors[:MAX_FIELDS_NAMED]]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    fields = field_problems(errors, body)
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return Problem(
         type="urn:lockstep:problem:invalid-request",
         title="Invalid request",
         status=422,
         detail=f"{fields[0].field}: {fields[0].message}{more}",
-        errors=fields,
+        errors=fields[:MAX_FIELDS_NAMED],
     )
-
-
-def _field_problem(error: Any) -> FieldProblem:
-    where, *path = error["loc"]
-    if error["type"] == "json_invalid":
-        reason = error["ctx"]["error"]
-        return FieldProblem(field="body", message=f"This is not JSON: {reason}, at {path[0]}.")
-    if error["type"] == "unknown_field":
-        path.append(error["ctx"]["name"])
-    inside = path if where == "body" and path else error["loc"]
-    return FieldProblem(field=".".join(map(str, inside)), message=error["msg"].strip())

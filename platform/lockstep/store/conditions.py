@@ -1,10 +1,15 @@
 """The conditions of a filter: what each kind must look like, and a refusal that shows it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Any
 
 from lockstep.errors import InvalidFilter
+from lockstep.store.payload_indexes import is_path
+
+INTEGERS = "from -2^63 to 2^63 - 1"
+COUNT = "a whole number from 0 to 2^63 - 1"
 
 EXAMPLES = {
     "match": '{"key": "lang", "match": {"value": "en"}}',
@@ -28,15 +33,16 @@ EXAMPLES = {
 
 
 def check_field(condition: Mapping[str, Any], place: str) -> None:
-    check_text(condition["key"], f"{place}.key", EXAMPLES["match"])
+    check_key(condition["key"], f"{place}.key", EXAMPLES["match"])
     given = [name for name, value in condition.items() if name != "key" and value is not None]
     unknown = [name for name in given if name not in _FIELD_CHECKS]
     if unknown or len(given) != 1:
-        what = f"holds '{unknown[0]}'" if unknown else f"holds {len(given)} tests"
+        what = f"holds {_shown(unknown[0])}" if unknown else f"holds {len(given)} tests"
         raise invalid(
             place,
             f"{what} beside its key; expected one of {', '.join(_FIELD_CHECKS)}",
             EXAMPLES["match"],
+            near=_nearest(unknown[0], _FIELD_CHECKS) if unknown else "",
         )
     name = given[0]
     _FIELD_CHECKS[name](condition[name], f"{place}.{name}")
@@ -56,13 +62,18 @@ def _check_match(body: Any, place: str) -> None:
         check_text(value, at, '{"key": "title", "match": {"' + name + '": "heart"}}')
     elif name == "value":
         fits = isinstance(value, str | bool) or _is_integer(value)
-        require(fits, at, "text, a whole number, true or false", value, example)
+        expected = f"text, true or false, or a whole number {INTEGERS}"
+        require(fits, at, expected, value, example)
+        _check_unicode(value, at, example)
     else:
         one_kind = isinstance(value, list) and (
             all(isinstance(item, str) for item in value) or all(map(_is_integer, value))
         )
         example = '{"key": "lang", "match": {"' + name + '": ["en", "de"]}}'
-        require(one_kind, at, "a list of texts or of whole numbers", value, example)
+        expected = f"a list of texts or of whole numbers {INTEGERS}"
+        require(one_kind, at, expected, value, example)
+        for number, item in enumerate(value):
+            _check_unicode(item, f"{at}[{number}]", example)
 
 
 def _check_range(body: Any, place: str) -> None:
@@ -83,7 +94,7 @@ def _check_values_count(body: Any, place: str) -> None:
     given = {name: value for name, value in bounds.items() if value is not None}
     require(bool(given), place, "at least one of gt, gte, lt, lte", body, example)
     for name, value in given.items():
-        require(is_count(value), f"{place}.{name}", "a whole number", value, example)
+        require(is_count(value), f"{place}.{name}", COUNT, value, example)
 
 
 def _check_geo_radius(body: Any, place: str) -> None:
@@ -142,8 +153,8 @@ def checked_object(
 ) -> Mapping[str, Any]:
     require(isinstance(value, Mapping), place, "an object", value, example)
     if unknown := sorted(str(name) for name in set(value) - allowed):
-        names = ", ".join(sorted(allowed))
-        raise invalid(place, f"holds '{unknown[0]}'; expected {names}", example)
+        what = f"holds {_shown(unknown[0])}; expected {', '.join(sorted(allowed))}"
+        raise invalid(place, what, example, near=_nearest(unknown[0], allowed))
     if all_ and (absent := sorted(allowed - set(value))):
         raise invalid(place, f"lacks '{absent[0]}'", example)
     body: Mapping[str, Any] = value
@@ -152,19 +163,43 @@ def checked_object(
 
 def check_text(value: Any, place: str, example: str) -> None:
     require(isinstance(value, str) and bool(value), place, "text", value, example)
+    _check_unicode(value, place, example)
+
+
+def check_key(value: Any, place: str, example: str) -> None:
+    """Raise InvalidFilter where this is no path to a payload field."""
+    check_text(value, place, example)
+    expected = 'a field: lang, author.name, authors[].name, or "in print" with its double quotes'
+    require(is_path(value), place, expected, value, example)
 
 
 def require(fits: bool, place: str, expected: str, value: Any, example: str) -> None:
     if not fits:
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
-        raise invalid(place, f"is {shown}; expected {expected}", example)
+        raise invalid(place, f"is {_shown(value)}; expected {expected}", example)
 
 
-def invalid(place: str, what: str, example: str) -> InvalidFilter:
-    """The error that names the place and shows the right form."""
+def invalid(place: str, what: str, example: str, *, near: str = "") -> InvalidFilter:
+    """The error that names the place and shows the right form, and the name `near` a wrong one."""
     where = f"The filter, at {place}," if place else "The filter"
-    return InvalidFilter(f"{where} {what}.", next_step=f"For example: {example}" if example else "")
+    meant = f" Did you mean '{near}'?" if near else ""
+    return InvalidFilter(
+        f"{where} {what}.{meant}", next_step=f"For example: {example}" if example else ""
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    return next(iter(get_close_matches(name[:80], list(names), n=1)), "")
+
+
+def _check_unicode(value: Any, place: str, example: str) -> None:
+    if isinstance(value, str):
+        fits = not any("\ud800" <= letter <= "\udfff" for letter in value)
+        require(fits, place, "text without a lone surrogate", value, example)
 
 
 def _is_integer(value: Any) -> bool:

@@ -10,8 +10,10 @@ from typing import Any
 from lockstep.errors import InvalidFilter, InvalidInput
 from lockstep.store.checks import canonical_id
 from lockstep.store.conditions import (
+    COUNT,
     EXAMPLES,
     check_field,
+    check_key,
     check_text,
     checked_object,
     invalid,
@@ -92,9 +94,10 @@ def _walk_filter(filter: object, place: str, depth: int, check_ids: _CheckIds) -
         body = checked_object(
             clauses["min_should"], at, example, {"conditions", "min_count"}, all_=True
         )
-        require(is_count(body["min_count"]), f"{at}.min_count", "a whole number", body, example)
-        require(isinstance(body["conditions"], list), f"{at}.conditions", "a list", body, example)
-        _walk_clause(body["conditions"], f"{at}.conditions", depth, check_ids)
+        require(is_count(body["min_count"]), f"{at}.min_count", COUNT, body["min_count"], example)
+        conditions = body["conditions"]
+        require(isinstance(conditions, list), f"{at}.conditions", "a list", conditions, example)
+        _walk_clause(conditions, f"{at}.conditions", depth, check_ids)
 
 
 def _walk_clause(clause: Any, place: str, depth: int, check_ids: _CheckIds) -> None:
@@ -110,8 +113,9 @@ def _walk_condition(condition: Any, place: str, depth: int, check_ids: _CheckIds
     elif "has_id" in condition:
         body = checked_object(condition, place, EXAMPLES["has_id"], {"has_id"})
         at = f"{place}.has_id"
-        require(isinstance(body["has_id"], list), at, "a list", body, EXAMPLES["has_id"])
-        check_ids(body["has_id"], at)
+        ids = body["has_id"]
+        require(isinstance(ids, list), at, "a list", ids, EXAMPLES["has_id"])
+        check_ids(ids, at)
     elif "has_vector" in condition:
         body = checked_object(condition, place, EXAMPLES["has_vector"], {"has_vector"})
         check_text(body["has_vector"], f"{place}.has_vector", EXAMPLES["has_vector"])
@@ -119,15 +123,14 @@ def _walk_condition(condition: Any, place: str, depth: int, check_ids: _CheckIds
         name = "is_empty" if "is_empty" in condition else "is_null"
         body = checked_object(condition, place, EXAMPLES[name], {name})[name]
         at = f"{place}.{name}"
-        check_text(
-            checked_object(body, at, EXAMPLES[name], {"key"}, all_=True)["key"], at, EXAMPLES[name]
-        )
+        key = checked_object(body, at, EXAMPLES[name], {"key"}, all_=True)["key"]
+        check_key(key, f"{at}.key", EXAMPLES[name])
     elif "nested" in condition:
         example = EXAMPLES["nested"]
         body = checked_object(condition, place, example, {"nested"})["nested"]
         at = f"{place}.nested"
         body = checked_object(body, at, example, {"key", "filter"}, all_=True)
-        check_text(body["key"], f"{at}.key", example)
+        check_key(body["key"], f"{at}.key", example)
         _walk_filter(body["filter"], f"{at}.filter", depth + 1, _refuse_ids)
     else:
         _walk_filter(condition, place, depth + 1, check_ids)

@@ -18,6 +18,14 @@ MAX_FIELD_LENGTH = 200
 _NAME = r'(?:[\w-]+|"[^"\\\x00-\x1f\x7f]+")'
 _FIELD = re.compile(rf"{_NAME}(?:(?:\[\])?\.{_NAME})*")
 
+# What a filter may name besides: elements of lists.
+_PLACE = re.compile(rf"{_NAME}(?:\[\d{{0,9}}\])*(?:\.{_NAME}(?:\[\d{{0,9}}\])*)*")
+
+
+def is_path(key: str) -> bool:
+    """Whether every engine reads a filter's key as a path into the payload."""
+    return _PLACE.fullmatch(key) is not None
+
 
 def check_field(field: object, place: str) -> None:
     """Raise InvalidInput, naming the place, where this is no path to a field."""

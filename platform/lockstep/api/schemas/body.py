@@ -51,11 +51,11 @@ class Body(BaseModel):
             raise PydanticCustomError(
                 "unknown_field",
                 "Unknown field '{name}'; expected some of {known}. {hint}",
-                {"name": _printable(unknown[0]), "known": ", ".join(known), "hint": hint},
+                {"name": printable(unknown[0]), "known": ", ".join(known), "hint": hint},
             )
         return data
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name short enough for a message, without the lone surrogates that pydantic fails on."""
     return shown(name).encode(errors="replace").decode()

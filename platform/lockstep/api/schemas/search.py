@@ -1,18 +1,22 @@
 """Searches and their answers."""
 
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
 )
+from pydantic_core import PydanticCustomError
 
-from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber, checked
+from lockstep.api.schemas.body import Body, DocumentId, Metadata, VersionNumber, checked, printable
+from lockstep.corpus.documents import shown
 from lockstep.errors import InvalidInput
 from lockstep.index.trials import Arm
 from lockstep.search import boosts, diversity, rerank
@@ -195,7 +199,25 @@ class PopularityBody(Body):
         return PopularityBoost(self.field, self.midpoint, self.weight)
 
 
-BoostBody = Annotated[RecencyBody | PopularityBody, Field(discriminator="kind")]
+def _require_kind(data: Any) -> Any:
+    """Says what pydantic does not: which kinds there are, and which field may be meant."""
+    if isinstance(data, dict) and "kind" not in data:
+        near = get_close_matches("kind", [shown(name) for name in data], n=1)
+        raise PydanticCustomError(
+            "kind_required",
+            "Field 'kind' is required; expected '{recency}' or '{popularity}'. {hint}",
+            {
+                "recency": RecencyBoost.kind,
+                "popularity": PopularityBoost.kind,
+                "hint": f"Is '{printable(near[0])}' meant to be it?" if near else "",
+            },
+        )
+    return data
+
+
+BoostBody = Annotated[
+    RecencyBody | PopularityBody, Field(discriminator="kind"), BeforeValidator(_require_kind)
+]
 
 
 class SearchBody(Body):
