@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import sleep
 from anyio.to_thread import run_sync
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
@@ -30,6 +30,7 @@ from lockstep.api import (
 from lockstep.api.admission import Admission, Line
 from lockstep.api.auth import Authentication, require_safe
 from lockstep.api.limits import BodyLimit, HeaderLimit, max_body_bytes
+from lockstep.api.query_parameters import known_query_parameters
 from lockstep.api.rate_limit import RateLimits
 from lockstep.api.request_log import RequestLog
 from lockstep.api.running import Running, run_parts
@@ -110,10 +111,11 @@ def create_app(
     app.add_middleware(HeaderLimit)
     app.add_middleware(RequestLog)
     problems.install(app)
-    nouns = (search, embeddings, feedback, documents, versions, trials, health)
+    nouns = (search, embeddings, feedback, documents, versions, trials)
     for noun in nouns:
-        app.include_router(noun.router)
-    app.state.routes = [route for noun in nouns for route in noun.router.routes]
+        app.include_router(noun.router, dependencies=[Depends(known_query_parameters)])
+    app.include_router(health.router)  # which probes may ask in ways of their own
+    app.state.routes = [route for noun in (*nouns, health) for route in noun.router.routes]
     metrics.install(app, line, figures)
     return app
 

@@ -31,14 +31,14 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_bytes
-        if not scope["path"].endswith("/documents"):
-            limit = min(limit, PLAIN_BODY_BYTES)
+        documents = scope["path"].endswith("/documents")
+        limit = self._max_bytes if documents else min(self._max_bytes, PLAIN_BODY_BYTES)
+        detail = _detail(limit, documents=documents)
         if _declared_bytes(scope) > limit:
-            response = ProblemResponse(plain_problem(413, _detail(limit)), {"Connection": "close"})
+            response = ProblemResponse(plain_problem(413, detail), {"Connection": "close"})
             await response(scope, receive, send)
         else:
-            await self._app(scope, _counted(receive, limit), send)
+            await self._app(scope, _counted(receive, limit, detail), send)
 
 
 class HeaderLimit:
@@ -62,7 +62,7 @@ class HeaderLimit:
             await self._app(scope, receive, send)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
+def _counted(receive: Receive, limit: int, detail: str) -> Receive:
     """A body sent in chunks does not say its size before."""
     received = 0
 
@@ -71,17 +71,19 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise HTTPException(413, _detail(limit), {"Connection": "close"})
+            raise HTTPException(413, detail, {"Connection": "close"})
         return message
 
     return counted
 
 
-def _detail(limit: int) -> str:
-    return (
-        f"The body is larger than {limit:,} bytes. "
+def _detail(limit: int, *, documents: bool) -> str:
+    less = (
         "Send fewer documents at once; `lockstep ingest` reads files of any size."
+        if documents
+        else "Send less at once: fewer searches or texts, or a shorter filter."
     )
+    return f"The body is larger than {limit:,} bytes. {less}"
 
 
 def _header_bytes(scope: Scope) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from lockstep.client import answers
 from lockstep.client.answers import SearchResponse
 from lockstep.client.bodies import NewDocument, Search, SearchOptions
+from lockstep.errors import InvalidInput
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -46,7 +47,8 @@ def following(options: SearchOptions, answer: SearchResponse) -> SearchOptions |
 def search_batch(
     corpus: str, searches: Sequence[Search], index_version: int | str | None
 ) -> Call[list[SearchResponse]]:
-    body = _given({"searches": [_given(one) for one in searches], "index_version": index_version})
+    given = _all_given("searches", searches, {"query": "river"})
+    body = _given({"searches": given, "index_version": index_version})
 
     def read(answer: bytes) -> list[SearchResponse]:
         return answers.SearchBatch.model_validate_json(answer).answers
@@ -57,7 +59,8 @@ def search_batch(
 def upsert(
     corpus: str, documents: Iterable[NewDocument], wait_s: float | None
 ) -> Call[answers.WriteResult]:
-    return _write("POST", corpus, {"documents": [_given(item) for item in documents]}, wait_s)
+    given = _all_given("documents", documents, {"id": "a", "text": "A river."})
+    return _write("POST", corpus, {"documents": given}, wait_s)
 
 
 def delete(corpus: str, ids: Iterable[str], wait_s: float | None) -> Call[answers.WriteResult]:
@@ -131,6 +134,17 @@ def _swap(corpus: str, what: str, body: Json, wait_s: float) -> Call[answers.Swa
 def _path(*parts: str) -> str:
     # A part of dots alone would be taken for a way up.
     return "/v1/" + "/".join(quote(part, safe="").replace(".", "%2E") for part in parts)
+
+
+def _all_given(name: str, items: Iterable[Mapping[str, Any]], example: Json) -> list[Json]:
+    """Raises InvalidInput, naming the item, where one is no mapping."""
+    listed: list[Any] = list(items)
+    for number, item in enumerate(listed):
+        if not isinstance(item, Mapping):
+            raise InvalidInput(
+                f"{name}[{number}] is {repr(item)[:80]}; expected a dict like {example}."
+            )
+    return [_given(item) for item in listed]
 
 
 def _given(fields: Mapping[str, Any]) -> Json:

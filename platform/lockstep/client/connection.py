@@ -57,8 +57,8 @@ class Connection:
         return retry_options(retries=self.retries, timeout_s=limit_s, idempotent=call.idempotent)
 
     def request(self, call: Call[Any]) -> dict[str, Any]:
-        """What either kind of httpx client sends."""
-        content = None if call.body is None else json.dumps(call.body, allow_nan=False).encode()
+        """What either kind of httpx client sends. Raises InvalidInput where it is not JSON."""
+        content = None if call.body is None else _json(call.body)
         return {
             "method": call.method,
             "url": self.url.rstrip("/") + call.path,
@@ -95,6 +95,16 @@ class Connection:
                 f"{where}: {first['msg']}.",
                 next_step="Check that it is a Lockstep server, and its version.",
             ) from error
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"The request cannot be written as JSON: {error}.",
+            next_step="Give texts, finite numbers, true, false, None, lists and dicts alone.",
+        ) from error
 
 
 def _is_address(url: str) -> bool:

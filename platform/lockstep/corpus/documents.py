@@ -93,14 +93,15 @@ def check_id(document_id: object) -> None:
 
 
 def _check_text(document_id: str, name: str, value: object) -> None:
+    a_name = f"an {name}" if name == "id" else f"a {name}"
     if not isinstance(value, str):
         raise InvalidDocument(
-            f"Document '{shown(document_id)}' has a {name} of type {type(value).__name__}; "
+            f"Document {shown(document_id)!a} has {a_name} of type {type(value).__name__}; "
             "expected text."
         )
     if "\x00" in value or not _is_unicode(value):
         raise InvalidDocument(
-            f"Document {shown(document_id)!a} has a {name} with a NUL or a lone surrogate; "
+            f"Document {shown(document_id)!a} has {a_name} with a NUL or a lone surrogate; "
             "expected Unicode text."
         )
 

@@ -56,7 +56,7 @@ class Consent:
         if self.force and not self.reason.strip():
             raise InvalidInput(
                 "A promotion against the gates needs a reason, which is recorded.",
-                next_step='Give one: --force --reason "..."',
+                next_step="Give a reason: why it may go live all the same.",
             )
 
 

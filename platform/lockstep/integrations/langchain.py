@@ -8,7 +8,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from lockstep.client import AsyncClient, Client, SearchOptions, SearchResponse
 
@@ -19,6 +19,9 @@ class LockstepRetriever(BaseRetriever):
     Their metadata are the document's own, with document_id, title, score and index_version over
     them. Without an `async_client`, `ainvoke` uses `client` in a thread.
     """
+
+    # LangChain's own models leave out what they do not know, a misspelt limit too.
+    model_config = ConfigDict(extra="forbid")
 
     client: Client = Field(exclude=True, repr=False)
     async_client: AsyncClient | None = Field(default=None, exclude=True, repr=False)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field, ValidationError
 
 from lockstep import __version__
 from lockstep.client import AsyncClient, Corpus, Document, SearchOptions, SearchResponse
@@ -92,7 +92,7 @@ def serve(url: str, api_key: str | None, *, timeout_s: float) -> None:
 
 def mcp_server(client: AsyncClient) -> MCPServer[None]:
     """The tools over one server. A failure of it is told to the agent in words."""
-    server: MCPServer[None] = MCPServer(
+    server: MCPServer[None] = _Server(
         "lockstep", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
     )
 
@@ -124,6 +124,28 @@ def mcp_server(client: AsyncClient) -> MCPServer[None]:
         return _result(_corpora_text(corpora), Corpora(corpora=corpora))
 
     return server
+
+
+class _Server(MCPServer[None]):
+    """Tells an agent what is wrong with its arguments in words, and not in pydantic's report."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Any = None
+    ) -> CallToolResult | InputRequiredResult:
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(_wrong(name, error.__cause__)) from error.__cause__
+            raise
+
+
+def _wrong(tool: str, error: ValidationError) -> str:
+    told = [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}, given {repr(one['input'])[:80]}."
+        for one in error.errors(include_url=False)
+    ]
+    return f"The arguments of {tool} cannot be used. {' '.join(told)}"
 
 
 @contextmanager

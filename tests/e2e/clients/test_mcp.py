@@ -80,6 +80,7 @@ def test_an_agent_searches(url: str) -> None:
             assert refused.is_error
             assert told in text(refused)
             assert "Traceback" not in text(refused)
+            assert "pydantic" not in text(refused)
 
     session("--url", url, do=do)
 

@@ -71,3 +71,14 @@ def test_llama_index(url: str) -> None:
         ]
         there = anyio.run(ask, client)
         assert [node.node_id for node in there] == [node.node_id for node in found]
+
+
+def test_langchain_refuses_a_misspelt_field() -> None:
+    pytest.importorskip("langchain_core")
+    from lockstep.integrations.langchain import LockstepRetriever
+
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(ValueError, match="limt"),
+    ):
+        LockstepRetriever(client=client, corpus="docs", limt=3)  # type: ignore[call-arg]

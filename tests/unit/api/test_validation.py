@@ -70,6 +70,63 @@ def test_the_search_of_a_batch_is_named(client: TestClient) -> None:
     assert detail.startswith("searches.1.facets.0.feild: Unknown field")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"query": ""}, "searches[1]: The query is empty"),
+        ({"query": "a", "filter": {"mus": []}}, "searches[1]: The filter holds 'mus'"),
+    ],
+)
+def test_a_search_of_a_batch_that_cannot_be_meant_is_named(
+    client: TestClient, wrong: dict[str, Any], says: str
+) -> None:
+    answer = client.post(f"{SEARCH}/batch", json={"searches": [{"query": "a"}, wrong]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "says"),
+    [
+        (
+            "POST",
+            "documents?wiat=indexed",
+            "Unknown query parameter 'wiat'; expected some of wait,",
+        ),
+        ("GET", "rollouts?limt=3", "Unknown query parameter 'limt'; expected some of limit."),
+        ("POST", "search?limit=3", "Unknown query parameter 'limit'; expected none."),
+        ("GET", "versions?odd=1", "expected none."),
+    ],
+)
+def test_an_unknown_query_parameter_is_refused(
+    client: TestClient, method: str, url: str, says: str
+) -> None:
+    body = {"documents": [{"id": "never", "text": "red"}]} if "documents" in url else {"query": "a"}
+    answer = client.request(method, f"/v1/corpora/docs/{url}", json=body)
+    assert answer.status_code == 422, answer.text
+    assert says in answer.json()["detail"]
+    if "limt" in url:
+        assert answer.json()["next_step"] == "Did you mean 'limit'?"
+
+
+def test_known_query_parameters_and_probes_pass(client: TestClient) -> None:
+    assert client.get("/v1/corpora/docs/rollouts?limit=3").status_code == 200
+    assert client.get("/healthz?from=balancer").status_code == 200
+
+
+def test_a_large_search_is_not_told_of_documents(client: TestClient) -> None:
+    answer = client.post(SEARCH, json={"query": "x" * (2 << 20)})
+    assert answer.status_code == 413
+    assert "document" not in answer.json()["detail"]
+    assert "fewer searches" in answer.json()["detail"]
+
+
+def test_a_forced_promotion_is_asked_for_its_reason_without_options(client: TestClient) -> None:
+    answer = client.post("/v1/corpora/docs/promote", json={"force": True}).json()
+    assert "needs a reason" in answer["detail"]
+    assert "--" not in answer["next_step"]
+
+
 INPUTS: dict[str, tuple[Any, str]] = {
     "many": (["a"] * 3_000, "input: List should have at most 256 items after validation, not"),
     "empty": ([""], "input.0: String should have at least 1 character"),

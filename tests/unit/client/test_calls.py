@@ -10,6 +10,7 @@ from scripted_server import Reply, ScriptedServer
 
 import lockstep.client
 from lockstep.client import AsyncClient, Client, SearchResponse
+from lockstep.errors import InvalidInput
 
 from .conftest import ANSWER, HIT
 
@@ -103,3 +104,19 @@ def test_embeddings_come_in_the_order_of_the_texts() -> None:
         {"input": ["a", "b"], "model": "docs"},
         {"input": "a", "model": "docs"},
     ]
+
+
+def test_what_json_cannot_carry_is_refused() -> None:
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(InvalidInput, match="cannot be written as JSON"),
+    ):
+        client.search("docs", "tea", score_threshold=float("nan"))
+
+
+def test_an_item_that_is_no_dict_is_named() -> None:
+    with Client("http://127.0.0.1:9") as client:
+        with pytest.raises(InvalidInput, match=r"searches\[0\] is 'tea'; expected a dict like"):
+            client.search_batch("docs", ["tea"])  # type: ignore[list-item]
+        with pytest.raises(InvalidInput, match=r"documents\[1\] is 'tea'"):
+            client.upsert("docs", [{"id": "a", "text": "b"}, "tea"])  # type: ignore[list-item]

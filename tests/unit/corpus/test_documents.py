@@ -25,7 +25,7 @@ def nested(depth: int) -> dict[str, Any]:
         ({"id": ""}, "empty id"),
         ({"id": 7}, "type int"),
         ({"id": "é" * 257}, "514 bytes"),
-        ({"id": "a\x00"}, "NUL"),
+        ({"id": "a\x00"}, "has an id with a NUL"),
         ({"id": "a\udc80"}, "lone surrogate"),
         ({"text": ""}, "empty text"),
         ({"text": " \n\t"}, "empty text"),

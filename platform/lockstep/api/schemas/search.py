@@ -328,7 +328,19 @@ class BatchBody(Body):
                         f"searches[{number}].{name} is given; a batch is answered by one version.",
                         next_step="Leave it out, or send that search by itself.",
                     )
-        return [body.request() for body in self.searches]
+        return [_numbered(number, body) for number, body in enumerate(self.searches)]
+
+
+def _numbered(number: int, body: SearchBody) -> SearchRequest:
+    """The search of this number. Raises InvalidInput that names it."""
+    try:
+        request = body.request()
+        _ = request.payload_filter  # which raises where it is none
+    except InvalidInput as error:
+        raise type(error)(
+            f"searches[{number}]: {error.message}", next_step=error.next_step
+        ) from error
+    return request
 
 
 class PlaceView(BaseModel):
