@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from lockstep.search.diversity import DiversityChoice
     from lockstep.search.highlights import HighlightChoice
@@ -9,12 +11,17 @@ if TYPE_CHECKING:
     from lockstep.search.rerank import RerankChoice
 
 
-def diversity(relevance: float | None, window: int) -> "DiversityChoice | None":
+def diversity(
+    relevance: float | None, candidates: int | None, window: int
+) -> "DiversityChoice | None":
     from lockstep.search.diversity import DiversityChoice
 
-    if relevance is None:
+    if relevance is None and candidates is None:
         return None
-    return DiversityChoice(relevance, candidates=max(window, DiversityChoice.candidates))
+    return DiversityChoice(
+        DiversityChoice.relevance if relevance is None else relevance,
+        candidates or max(window, DiversityChoice.candidates),
+    )
 
 
 def rerank(model: str | None, candidates: int | None, window: int) -> "RerankChoice | None":
@@ -25,18 +32,25 @@ def rerank(model: str | None, candidates: int | None, window: int) -> "RerankCho
     return RerankChoice(model, candidates or max(window, RerankChoice.candidates))
 
 
-def highlight(by: str | None) -> "HighlightChoice | None":
+def highlight(by: str | None, sentences: int | None) -> "HighlightChoice | None":
     from lockstep.search.highlights import HighlightChoice
 
-    return None if by is None else HighlightChoice(by_meaning=by == "meaning")
+    if by is None and sentences is None:
+        return None
+    return HighlightChoice(sentences or HighlightChoice.sentences, by_meaning=by == "meaning")
 
 
-def prefilter(wanted: bool | None, candidates: int | None) -> "PrefilterChoice | bool | None":
+def prefilter(
+    wanted: bool | None, dims: int | None, candidates: int | None
+) -> "PrefilterChoice | bool | None":
+    """Raises BadParameter where it is both unwanted and described."""
     from lockstep.search.request import PrefilterChoice
 
-    if candidates is not None:
-        return PrefilterChoice(candidates=candidates)
-    return PrefilterChoice() if wanted else wanted
+    given = {"--candidates": candidates, "--prefilter-dims": dims}
+    described = [option for option, value in given.items() if value is not None]
+    if described and wanted is False:
+        raise typer.BadParameter(f"{described[0]} and --no-prefilter contradict each other.")
+    return PrefilterChoice(dims, candidates) if described or wanted else wanted
 
 
 def fusion(

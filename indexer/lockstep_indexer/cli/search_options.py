@@ -95,6 +95,16 @@ CandidatesOption = Annotated[
         rich_help_panel=RANKING,
     ),
 ]
+PrefilterDimsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Insist on a prefilter of this many dimensions.",
+        show_default=False,
+        rich_help_panel=RANKING,
+    ),
+]
 FusionOption = Annotated[
     Literal["convex", "dbsf", "rrf"] | None,
     typer.Option(
@@ -129,6 +139,14 @@ RrfKOption = Annotated[
         help="The k of rrf, 60 if left out; implies rrf.",
         show_default=False,
         rich_help_panel=RANKING,
+    ),
+]
+GroupByDocumentOption = Annotated[
+    bool,
+    typer.Option(
+        "--group-by-document/--no-group-by-document",
+        help="One hit for each document, or all its passages that are found.",
+        rich_help_panel=SHOWING,
     ),
 ]
 GroupByOption = Annotated[
@@ -191,10 +209,33 @@ DiversityOption = Annotated[
         rich_help_panel=RANKING,
     ),
 ]
+DiversityCandidatesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=200,
+        metavar="N",
+        help="How many hits to choose from; 50 if left out, or as many as are shown. Without "
+        "--diversity: relevance and novelty weigh the same.",
+        show_default=False,
+        rich_help_panel=RANKING,
+    ),
+]
 HighlightOption = Annotated[
     Literal["words", "meaning"] | None,
     typer.Option(
         help="Show the best sentences of each hit, by the query's words or by meaning.",
+        show_default=False,
+        rich_help_panel=SHOWING,
+    ),
+]
+HighlightSentencesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10,
+        metavar="N",
+        help="How many sentences of each hit; 2 if left out. Without --highlight: by words.",
         show_default=False,
         rich_help_panel=SHOWING,
     ),

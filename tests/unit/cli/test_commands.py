@@ -266,6 +266,23 @@ def test_search_highlights_sentences(reading: Cli, by: str) -> None:
     assert reading(*arguments).code == 0
 
 
+def test_search_asks_for_as_much_as_a_request_can(reading: Cli) -> None:
+    def answer(*options: str) -> Any:
+        return reading("search", "docs", "csv reader", *options, "--json").json["answers"][0]
+
+    assert len(answer("-n", "3", "--no-group-by-document")["hits"]) == 3
+    one = answer("-n", "2", "--highlight-sentences", "1")["hits"]
+    assert all(len(hit["highlights"]) == 1 for hit in one)
+    few = reading("search", "docs", "csv", "-n", "9", "--diversity-candidates", "5")
+    assert "diversity.candidates is 5; expected at least offset + limit, 9" in few.err
+    assert answer("-n", "3", "--diversity-candidates", "5")["hits"]
+    other = reading("search", "docs", "csv", "--index-version", "v2", "--prefilter-dims", "7")
+    assert "A prefilter of 7 dimensions was asked for; index docs--v0002 has one of" in other.err
+    against = reading("search", "docs", "csv", "--no-prefilter", "--prefilter-dims", "7")
+    assert against.code == errors.USAGE
+    assert "--prefilter-dims and --no-prefilter contradict each other" in against.err
+
+
 def test_search_goes_on_by_cursor(reading: Cli) -> None:
     first = reading("search", "docs", "csv", "-n", "3", "--json").json["answers"][0]
     cursor = first["next_cursor"]
