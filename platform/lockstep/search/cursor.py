@@ -67,7 +67,8 @@ class Cursor:
     draft: Draft | None = None  # where the first page was interleaved
 
     def __post_init__(self) -> None:
-        _require(_is_count(self.number, MAX_NUMBER))
+        # An evaluation's temporary index has no number: 0.
+        _require(type(self.number) is int and 0 <= self.number <= MAX_NUMBER)
         _require(_is_count(self.offset, MAX_WINDOW - 1))
         _require(isinstance(self.digest, str))
         _require(_is_count(self.expires_at, _LAST))

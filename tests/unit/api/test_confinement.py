@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,15 @@ def _search(keyed: Keyed, key: str, **body: Any) -> list[Json]:
     assert answer.status_code == 200, answer.text
     hits: list[Json] = answer.json()["hits"]
     return hits
+
+
+def _is_refused_as_lagging(answer: Response) -> bool:
+    """Of the candidate, which other tests leave behind by what they write."""
+    if answer.status_code == 403:
+        assert "behind the live one" in answer.json()["detail"]
+        return True
+    assert answer.status_code == 200, answer.text
+    return False
 
 
 WIDENING: dict[str, Json] = {
@@ -86,7 +96,9 @@ def test_no_search_finds_what_is_anothers(keyed: Keyed, tenant: str, body: Json)
     theirs = _search(keyed, everything, filter={"must": [THEIRS]})
     assert theirs  # the same words find them for whoever may
 
-    assert [hit for hit in _search(keyed, tenant, **body) if hit["metadata"]["parity"] != 0] == []
+    answer = keyed.ask(tenant, "POST", SEARCH, json={**QUERY, **body})
+    if not _is_refused_as_lagging(answer):
+        assert [hit for hit in answer.json()["hits"] if hit["metadata"]["parity"] != 0] == []
 
 
 @pytest.mark.parametrize("body", WIDENING.values(), ids=WIDENING)
@@ -97,8 +109,10 @@ def test_no_facet_counts_what_is_anothers(keyed: Keyed, tenant: str, body: Json)
         "parity": [{"value": 0, "count": 30}, {"value": 1, "count": 30}]
     }
 
-    counts = keyed.ask(tenant, "POST", SEARCH, json=asked).json()["facets"]["parity"]
-    assert [count for count in counts if count["value"] != 0] == []
+    answer = keyed.ask(tenant, "POST", SEARCH, json=asked)
+    if not _is_refused_as_lagging(answer):
+        counts = answer.json()["facets"]["parity"]
+        assert [count for count in counts if count["value"] != 0] == []
 
 
 def test_a_tenant_finds_all_that_is_theirs(keyed: Keyed, tenant: str) -> None:
@@ -163,9 +177,11 @@ def test_json_that_says_a_thing_twice_widens_nothing(
 )
 def test_no_field_and_no_parameter_stands_for_the_key(keyed: Keyed, tenant: str, name: str) -> None:
     assert keyed.ask(tenant, "POST", SEARCH, json={**QUERY, name: None}).status_code == 422
-    for sent in ({"params": {name: "{}"}}, {"headers": {f"X-{name.strip('_') or 'a'}": "{}"}}):
-        answer = keyed.ask(tenant, "POST", SEARCH, json=QUERY, **sent)
-        assert {hit["metadata"]["parity"] for hit in answer.json()["hits"]} == {0}
+    asked = keyed.ask(tenant, "POST", SEARCH, json=QUERY, params={name: "{}"})
+    assert asked.status_code == 422
+    headers = {f"X-{name.strip('_') or 'a'}": "{}"}
+    answer = keyed.ask(tenant, "POST", SEARCH, json=QUERY, headers=headers)
+    assert {hit["metadata"]["parity"] for hit in answer.json()["hits"]} == {0}
 
 
 def test_a_hostile_filter_is_refused_without_a_word_on_the_keys_own(

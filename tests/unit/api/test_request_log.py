@@ -37,7 +37,6 @@ def test_a_search_leaves_one_line_without_its_words(
         "POST",
         SEARCH,
         json={"query": SECRET_WORDS},
-        params={"q": SECRET_WORDS, "api_key": key},
     )
     assert SECRET_WORDS.split()[0] not in caplog.text
     assert key not in caplog.text
@@ -50,6 +49,18 @@ def test_a_search_leaves_one_line_without_its_words(
         "corpus": "docs",
         "key": "shop",
     }
+
+
+def test_a_query_string_is_not_logged(
+    keyed: Keyed, lines: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = keyed.key("shop")
+    caplog.clear()
+    sent = {"q": SECRET_WORDS, "api_key": key}
+    assert keyed.ask(key, "POST", SEARCH, json={"query": "red"}, params=sent).status_code == 422
+    assert SECRET_WORDS.split()[0] not in caplog.text
+    assert key not in caplog.text
+    assert len(lines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ NO_COUNT: list[Any] = [*NO_INT, -1, 0, 10**30]
 
 
 UNGIVEN: list[tuple[int, list[Any]]] = [
-    (0, [*NO_COUNT, 2**31]),
+    (0, [*NO_INT, -1, 10**30, 2**31]),
     (1, [*NO_COUNT, 1000, 5_000]),
     (2, [None, 1, 1.5, True, [], {}, ...]),
     (3, [*NO_COUNT, 4 * 10**9, 10**320]),
