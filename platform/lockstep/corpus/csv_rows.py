@@ -1,7 +1,8 @@
 """Documents, and records of any other shape, from CSV with a header."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +49,24 @@ def csv_records(
     runaway = _RUNAWAY_FACTOR * max_bytes
     csv.field_size_limit(runaway)  # of the whole process; its default is 128 KiB
     stream = LineStream(path, limit=runaway)
-    records = csv.reader(_decoded(path, stream, runaway), strict=True)
-    header = check(path, _header(path, records))
-    while True:
-        line = stream.line + 1
-        values: list[str] | InvalidDocument
-        try:
-            values = next(records)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            _stop_at_runaway(path, line, error, runaway)
-            values = InvalidDocument(f"It is not CSV: {error}.")
-        if line >= start_line and values:
-            yield Record(line, _outcome(header, values, max_bytes), stream.offset)
+    with closing(_decoded(path, stream, runaway)) as lines:
+        records = csv.reader(lines, strict=True)
+        header = check(path, _header(path, records))
+        while True:
+            line = stream.line + 1
+            values: list[str] | InvalidDocument
+            try:
+                values = next(records)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                _stop_at_runaway(path, line, error, runaway)
+                values = InvalidDocument(f"It is not CSV: {error}.")
+            if line >= start_line and values:
+                yield Record(line, _outcome(header, values, max_bytes), stream.offset)
 
 
-def _decoded(path: Path, stream: LineStream, runaway: int) -> Iterator[str]:
+def _decoded(path: Path, stream: LineStream, runaway: int) -> Generator[str]:
     for line in stream:
         if line is None:
             raise _runaway(path, stream.line, runaway)
