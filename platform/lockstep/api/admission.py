@@ -3,7 +3,8 @@
 A line that only grows would make every answer late. So a search waits for its turn only where that
 is expected to take less than `max_wait_s`, by how long searches have taken lately; where it would
 take longer, the answer is 503 with Retry-After, before the body is even read. No turn is given to
-a request whose body has not come, and none waits longer than `max_wait_s`, whatever was expected.
+a request whose body has not come, and none waits twice as long as `max_wait_s`, whatever was
+expected.
 """
 
 import asyncio
@@ -24,6 +25,9 @@ _COSTLY = re.compile(r"/v1/(corpora/[^/]+/search(/batch)?|embeddings)")
 # How much the last search counts in the average time of one.
 _NEWEST = 0.05
 _FIRST_GUESS_S = 0.01
+# What was let in and waits so many times `max_wait_s` is refused after all. Of a line that is as
+# long as it may be, half wait somewhat longer than was expected, and are worth an answer.
+_PATIENCE = 2.0
 # From the head of a request to the end of its body, which is small.
 BODY_WAIT_S = 10.0
 
@@ -68,7 +72,7 @@ class Line:
     async def begin(self) -> None:
         """Wait for a turn and take it; whoever is cancelled leaves the line.
 
-        Raises Overloaded after `max_wait_s`: searches take longer than was expected.
+        Raises Overloaded where searches take much longer than was expected.
         """
         if self.begins_at_once():
             return
@@ -76,15 +80,15 @@ class Line:
         self._waiting.append(called)
         self.on_change()
         try:
-            with anyio.fail_after(self._max_wait_s):
+            with anyio.fail_after(_PATIENCE * self._max_wait_s):
                 await called.wait()
         except BaseException as error:
             self._leave(called)
             if isinstance(error, TimeoutError):
                 self.on_refusal()
                 raise Overloaded(
-                    f"The server is busy: the search has waited {self._max_wait_s:g} s for its "
-                    "turn, and longer is not allowed.",
+                    "The server is busy: the search has waited for its turn for "
+                    f"{_PATIENCE * self._max_wait_s:g} s, and longer is not allowed.",
                     next_step="Send it again a little later, or add servers.",
                 ) from error
             raise
