@@ -36,6 +36,8 @@ _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60,
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
+# Of a request whose caller hung up before there was an answer, as proxies have it.
+HUNG_UP = 499
 
 
 class Metrics:
@@ -147,8 +149,7 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500  # what the server answers where the app raises
-
+        status: int | None = None
         answered_at: float | None = None  # what a route does after its answer is no waiting
 
         async def noting(message: Message) -> None:
@@ -161,7 +162,9 @@ class RequestMetrics:
         started = time.perf_counter()
         try:
             await self._app(scope, receive, noting)
+            status = status or HUNG_UP
         finally:
+            status = status or 500  # what the server answers where the app raises
             seconds = (answered_at or time.perf_counter()) - started
             self._metrics.observe_request(scope["method"], route_of(scope), status, seconds)
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstep.actor import request_id
-from lockstep.api.metrics import METHODS, route_of
+from lockstep.api.metrics import HUNG_UP, METHODS, route_of
 
 logger = logging.getLogger("lockstep.access")
 
@@ -37,7 +37,8 @@ class RequestLog:
         # Left set at the end: the answer to an error that nobody foresaw is made after that.
         request_id.set(name)
         header = (HEADER, name.encode())
-        status, answered_at = 500, None
+        status: int | None = None
+        answered_at: float | None = None
 
         async def noting(message: Message) -> None:
             nonlocal status, answered_at
@@ -50,8 +51,9 @@ class RequestLog:
         started = time.perf_counter()
         try:
             await self._app(scope, receive, noting)
+            status = status or HUNG_UP
         finally:
-            _log(scope, status, (answered_at or time.perf_counter()) - started)
+            _log(scope, status or 500, (answered_at or time.perf_counter()) - started)
 
 
 def _name_of(scope: Scope) -> str:

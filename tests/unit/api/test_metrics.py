@@ -1,16 +1,21 @@
 """What /metrics tells, how its labels stay bounded, and that nothing slow holds it up."""
 
+import asyncio
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from lockstep.api.latest import STALE_S, Latest
+from lockstep.api.metrics import Metrics, RequestMetrics
+from lockstep.api.request_log import RequestLog
 from lockstep.errors import DatabaseUnavailable
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -226,3 +231,22 @@ def test_dashboard_and_alerts_name_only_what_is_exported(client: TestClient, pat
     named = set(re.findall(r"\b(?:lockstep|process)_\w+", (DEPLOY / path).read_text()))
     assert len(named) > 5
     assert named - exported == set()
+
+
+def test_who_hangs_up_before_an_answer_is_no_error_of_the_server() -> None:
+    async def unanswered(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+
+    async def hang_up() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    metrics = Metrics()
+    app = SimpleNamespace(state=SimpleNamespace(routes=[]))
+    scope = {"type": "http", "method": "POST", "path": SEARCH, "headers": [], "app": app}
+    asyncio.run(RequestLog(RequestMetrics(unanswered, metrics))(scope, hang_up, send))
+
+    labels = {"method": "POST", "route": "other", "status": "499"}
+    assert metrics.registry.get_sample_value("lockstep_http_requests_total", labels) == 1

@@ -1,12 +1,15 @@
 """Every request has a name and one line, which says nothing of what was asked."""
 
+import asyncio
 import logging
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from lockstep.api.request_log import RequestLog
 from lockstep.corpus.api_key import Scope
 
 from .conftest import Keyed
@@ -154,3 +157,14 @@ def test_what_a_request_does_is_done_in_the_name_of_its_key(
         "target": "1 documents",
         "request_id": "r-9",
     }
+
+
+def test_who_hangs_up_before_an_answer_leaves_a_line_of_its_own(lines: Any) -> None:
+    async def unanswered(*_: Any) -> None:
+        return
+
+    app = SimpleNamespace(state=SimpleNamespace(routes=[]))
+    scope = {"type": "http", "method": "POST", "path": SEARCH, "headers": [], "app": app}
+    asyncio.run(RequestLog(unanswered)(scope, unanswered, unanswered))  # type: ignore[arg-type]
+    (line,) = lines()
+    assert line["status"] == 499
