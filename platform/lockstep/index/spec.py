@@ -54,9 +54,8 @@ class IndexSpec:
     hnsw_ef_construct: int = 400  # with 100, MedQuAD lost one in forty nearest neighbours
     payload_indexes: Mapping[str, PayloadType] = field(default_factory=dict)  # by metadata field
     late_interaction: LateInteraction | None = None
-    fp8: bool = (
-        False  # whether a build may encode passages in eight bits; the version says if one did
-    )
+    # Whether a build may encode passages in eight bits; the version says whether one did.
+    fp8: bool = False
 
     def schema(self, dim: int) -> CollectionSchema:
         """The collection that holds vectors of `dim` dimensions under this spec."""
