@@ -62,7 +62,9 @@ def test_who_waits_for_the_engine_is_told_by_the_deadline(workspace: Workspace) 
     ask(workspace)
     with ThreadPoolExecutor(1) as pool:
         nap = pool.submit(workspace.store.ask, generation.collection, cast(Any, Nap()))
-        time.sleep(0.1)
+        asked = cast(EdgeStore, workspace.store)._collection(generation.collection)
+        while not asked._lock.locked():
+            time.sleep(0.001)
         with within(0.05), pytest.raises(Unavailable, match="ask the engine"):
             search(generation, workspace.store, SearchRequest("red river"))
         assert not nap.done()
