@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from unicodedata import category, normalize
@@ -17,14 +17,7 @@ from lockstep.store.port import SparseVector, Vector
 
 MAX_SENTENCES = 10
 
-# What readers see as one character with what it follows: combining marks, joiners, half-width
-# voicing marks of kana, the vowel AM of Thai and Lao. After Unicode's annex 29.
-_EXTENDING = frozenset("\u200c\u200d\uff9e\uff9f\u0e33\u0eb3").union(
-    character
-    for character in map(chr, (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
-    if category(character).startswith("M")
-)
-# One that stands for all of them: a pattern that lists them is ten times as slow.
+# Stands for all marks that extend a character: a pattern that lists them is ten times as slow.
 _MARK = "\u0301"
 
 # Words, with the apostrophes inside of them that tokenizers keep or cut alike.
@@ -153,15 +146,27 @@ def _is_wrapped(end: re.Match[str]) -> bool:
     return end[0] == "\n" and following.lstrip()[:1].islower()
 
 
+@cache
+def _extending() -> frozenset[str]:
+    """What readers see as one character with what stands before it. After Unicode's annex 29:
+    combining marks, joiners, half-width voicing marks of kana, the vowel AM of Thai and Lao.
+
+    Made at the first text that may hold one: it takes 20 ms, which each engine process would pay.
+    """
+    places = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
+    marks = (each for each in map(chr, places) if category(each).startswith("M"))
+    return frozenset("\u200c\u200d\uff9e\uff9f\u0e33\u0eb3").union(marks)
+
+
 def _words(text: str) -> Iterator[Span]:
-    if not text.isascii() and not _EXTENDING.isdisjoint(text):
-        text = "".join(_MARK if character in _EXTENDING else character for character in text)
+    if not text.isascii() and not _extending().isdisjoint(text):
+        text = "".join(_MARK if character in _extending() else character for character in text)
     return (word.span() for word in _WORD.finditer(text))
 
 
 def _edges(text: str) -> list[int]:
     """Where the characters that a reader sees begin, and where the last one ends."""
-    begins = (place for place, character in enumerate(text) if character not in _EXTENDING)
+    begins = (place for place, character in enumerate(text) if character not in _extending())
     return sorted({0, *begins, len(text)})
 
 
@@ -172,6 +177,8 @@ def _characters(text: str, edges: Sequence[int]) -> list[str]:
 
 def _pairs(query: str) -> frozenset[tuple[str, str]]:
     """Neighbouring characters of a query, where its script puts no spaces between words."""
+    if query.isascii():  # no such script
+        return frozenset()
     pairs = pairwise(_characters(query, _edges(query)))
     return frozenset(pair for pair in pairs if all(map(_UNSPACED.fullmatch, pair)))
 
